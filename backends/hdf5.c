@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * hdf5: datasets as folders of HDF5 files, as DosNa's hdf5 backend keeps them.
+ *
+ * A connection is a folder, a dataset a folder below it (hdf5_folder.h) with a description (hdf5_meta.h)
+ * and a file for each stored chunk (hdf5_chunk.h). libhdf5 itself stands behind one door (hdf5_lib.h).
+ *
+ * A chunk is replaced by renaming a complete file over it. Nobody syncs each file: flush() syncs the
+ * whole file system once for all chunks written before.
+ */
+#include "hdf5_chunk.h"
+#include "hdf5_folder.h"
+#include "hdf5_helper.h"
+#include "hdf5_meta.h"
+#include <dosna/backend.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define GOOD_READ ((uint64_t)256 << 10)
+
+struct hdf5_options {
+    const char *directory;
+};
+
+static const struct dn_option rows[] = {
+    {"directory", DN_OPT_STRING, ".", offsetof(struct hdf5_options, directory),
+     "Folder that the connection's name is looked for in", 0, 0, NULL, false},
+    {.name = NULL},
+};
+
+struct connection {
+    int root; /* O_PATH */
+    struct hdf5_meta_cache descriptions;
+};
+
+struct dataset {
+    int dir; /* stays with the folder when that is renamed */
+    char *name;
+    struct dn_desc desc;
+    struct hdf5_chunks chunks;
+    pthread_mutex_t flush_lock; /* whoever finds nothing to flush has waited for who took it */
+    atomic_bool unsynced;
+};
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+
+#define DESCRIPTOR __attribute__((cleanup(close_fd))) int
+
+/* ---- connection ------------------------------------------------------------------------------ */
+
+static int hdf5_connect(const char *name, const void *options, void **out)
+{
+    struct connection *conn = malloc(sizeof(*conn));
+    int r;
+
+    if (conn == NULL)
+        return dn_fail(-ENOMEM, "no memory for a connection");
+    r = conn->root = hdf5_folder_connect(((const struct hdf5_options *)options)->directory, name);
+    if (r >= 0)
+        r = hdf5_helper_start();
+    if (r < 0) {
+        close_fd(&conn->root);
+        free(conn);
+        return r;
+    }
+    hdf5_meta_cache_init(&conn->descriptions);
+    *out = conn;
+    return 0;
+}
+
+static void hdf5_disconnect(void *arg)
+{
+    struct connection *conn = arg;
+
+    hdf5_helper_stop();
+    hdf5_meta_cache_clear(&conn->descriptions);
+    close(conn->root);
+    free(conn);
+}
+
+static void hdf5_limits(void *conn, struct dn_limits *out)
+{
+    (void)conn;
+    out->good_read = GOOD_READ;
+}
+
+static int hdf5_usage(void *arg, struct dn_usage *out)
+{
+    struct statvfs st;
+
+    if (fstatvfs(((struct connection *)arg)->root, &st) < 0)
+        return dn_fail(-errno, "space of the connection: %s", strerror(errno));
+    out->total = (uint64_t)st.f_blocks * st.f_frsize;
+    out->free = (uint64_t)st.f_bavail * st.f_frsize;
+    return 0;
+}
+
+static int hdf5_list_datasets(void *arg, dn_name_fn fn, void *fn_arg)
+{
+    return hdf5_folder_list(((struct connection *)arg)->root, fn, fn_arg);
+}
+
+/* ---- datasets -------------------------------------------------------------------------------- */
+
+static int hdf5_has_dataset(void *arg, const char *name)
+{
+    DESCRIPTOR dir = hdf5_folder_open(((struct connection *)arg)->root, name);
+
+    if (dir < 0)
+        return dir == -ENOENT ? 0 : dir;
+    return hdf5_folder_is_dataset(dir, ".");
+}
+
+static int create_in(int parent, const char *last, const char *name, const struct dn_desc *desc)
+{
+    DESCRIPTOR dir = openat(parent, last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int r = dir < 0 ? dn_fail(-errno, "%s: %s", name, strerror(errno)) : 0;
+
+    if (r == 0)
+        r = hdf5_meta_create(dir, name, desc);
+    if (r == 0 && fsync(dir) < 0) {
+        r = dn_fail(-errno, "%s: %s", name, strerror(errno));
+        unlinkat(dir, HDF5_META, 0);
+    }
+    return r;
+}
+
+static int hdf5_create_dataset(void *arg, const char *name, const struct dn_desc *desc)
+{
+    const char *last;
+    DESCRIPTOR parent = hdf5_folder_parent(((struct connection *)arg)->root, name, true, &last);
+    DESCRIPTOR synced = -1;
+    int r = parent < 0 ? parent : hdf5_chunks_check(desc);
+
+    if (r < 0)
+        return r;
+    if (mkdirat(parent, last, 0777) < 0)
+        return errno == EEXIST ? dn_fail(-EEXIST, "%s: there is something of that name", name)
+                               : dn_fail(-errno, "%s: %s", name, strerror(errno));
+    r = create_in(parent, last, name, desc);
+    if (r < 0) {
+        unlinkat(parent, last, AT_REMOVEDIR);
+        return r;
+    }
+    synced = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (synced >= 0)
+        fsync(synced); /* the dataset is there; at worst a crash of the machine forgets it */
+    return 0;
+}
+
+/* What of `dir` describes the dataset; -EPROTO for what is no file. */
+static int open_meta(int dir, const char *name)
+{
+    int fd = openat(dir, HDF5_META, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return fd;
+    if (fd < 0 && errno == ENOENT)
+        return dn_fail(-ENOENT, "%s: no dataset (a folder without " HDF5_META ")", name);
+    if (fd < 0 && errno != ELOOP && errno != ENXIO)
+        return dn_fail(-errno, "%s: " HDF5_META ": %s", name, strerror(errno));
+    close_fd(&fd);
+    return dn_fail(-EPROTO, "%s: " HDF5_META " is no regular file", name);
+}
+
+static int hdf5_open_dataset(void *arg, const char *name, void **out, struct dn_desc *desc)
+{
+    struct connection *conn = arg;
+    struct dataset *dataset = calloc(1, sizeof(*dataset));
+    DESCRIPTOR dir = -1;
+    DESCRIPTOR meta = -1;
+    int r = 0;
+
+    if (dataset == NULL || (dataset->name = strdup(name)) == NULL) {
+        r = dn_fail(-ENOMEM, "no memory for a dataset");
+        goto out;
+    }
+    if ((r = dir = hdf5_folder_open(conn->root, name)) < 0 ||
+        (r = meta = open_meta(dir, name)) < 0 ||
+        (r = hdf5_meta_read(&conn->descriptions, meta, name, &dataset->desc)) < 0 ||
+        (r = dn_desc_copy(desc, &dataset->desc)) < 0)
+        goto out;
+    hdf5_chunks_init(&dataset->chunks, &dataset->desc);
+    pthread_mutex_init(&dataset->flush_lock, NULL);
+    dataset->dir = dir;
+    dir = -1;
+    *out = dataset;
+    return 0;
+out:
+    if (dataset != NULL) {
+        dn_desc_clear(&dataset->desc);
+        free(dataset->name);
+        free(dataset);
+    }
+    return r;
+}
+
+static void hdf5_close_dataset(void *arg)
+{
+    struct dataset *dataset = arg;
+
+    pthread_mutex_destroy(&dataset->flush_lock);
+    hdf5_chunks_clear(&dataset->chunks);
+    dn_desc_clear(&dataset->desc);
+    close(dataset->dir);
+    free(dataset->name);
+    free(dataset);
+}
+
+struct removal {
+    int dir;
+    const struct dn_desc *outside; /* only chunks outside its grid; NULL: all, and temporary files */
+    int removed;
+};
+
+static bool is_inside(const struct dn_desc *desc, int ndim, const int64_t *index)
+{
+    if (ndim != desc->ndim)
+        return false;
+    for (int i = 0; i < ndim; i++)
+        if (index[i] < 0 || (uint64_t)index[i] >= dn_desc_grid(desc, i))
+            return false;
+    return true;
+}
+
+static int remove_ours(void *arg, const char *file)
+{
+    struct removal *removal = arg;
+    int64_t index[DN_MAX_NDIM];
+    int ndim = hdf5_chunk_parse(file, index);
+
+    if (removal->outside != NULL ? ndim == 0 || is_inside(removal->outside, ndim, index)
+                                 : ndim == 0 && !hdf5_temporary_is(file))
+        return 0;
+    if (unlinkat(removal->dir, file, 0) == 0)
+        removal->removed++;
+    else if (errno != ENOENT && errno != EISDIR) /* a folder of that name is none of ours */
+        return dn_fail(-errno, "%s: %s", file, strerror(errno));
+    return 0;
+}
+
+/* Again until nothing is found: a folder that changes under its reader may hide entries. */
+static int remove_files(int dir, const struct dn_desc *outside, int *removed)
+{
+    struct removal removal = {.dir = dir, .outside = outside};
+    int r, before;
+
+    do {
+        before = removal.removed;
+        r = hdf5_folder_each(dir, remove_ours, &removal);
+    } while (r == 0 && removal.removed > before);
+    *removed = removal.removed;
+    return r;
+}
+
+static int hdf5_delete_dataset(void *arg, const char *name)
+{
+    int root = ((struct connection *)arg)->root, removed, r;
+    const char *last;
+    DESCRIPTOR parent = hdf5_folder_parent(root, name, false, &last);
+    DESCRIPTOR dir = parent < 0 ? parent : hdf5_folder_open(root, name);
+
+    if (dir < 0)
+        return dir;
+    r = hdf5_folder_is_dataset(dir, ".");
+    if (r <= 0)
+        return r < 0 ? r : dn_fail(-ENOENT, "%s: no dataset", name);
+    r = remove_files(dir, NULL, &removed);
+    if (r < 0)
+        return r;
+    if (unlinkat(dir, HDF5_META, 0) < 0 && errno != ENOENT)
+        return dn_fail(-errno, "%s: " HDF5_META ": %s", name, strerror(errno));
+    unlinkat(parent, last, AT_REMOVEDIR); /* stays if something foreign is in it */
+    return 0;
+}
+
+/* Not every file system can rename without replacing; a folder can't be moved into itself either. */
+static int rename_error(int error, const char *from, const char *to)
+{
+    size_t length = strlen(from);
+
+    if (error == EEXIST)
+        return dn_fail(-EEXIST, "%s: there is something of that name", to);
+    if (error == EINVAL && !(strncmp(to, from, length) == 0 && to[length] == '/'))
+        error = EXDEV;
+    return dn_fail(-error, "%s to %s: %s", from, to, strerror(error));
+}
+
+static int hdf5_rename_dataset(void *arg, const char *from, const char *to)
+{
+    int root = ((struct connection *)arg)->root;
+    const char *from_last, *to_last;
+    DESCRIPTOR from_parent = hdf5_folder_parent(root, from, false, &from_last);
+    DESCRIPTOR to_parent = -1;
+    int r = from_parent < 0 ? from_parent : hdf5_has_dataset(arg, from);
+
+    if (r <= 0)
+        return r < 0 ? r : dn_fail(-ENOENT, "%s: no dataset", from);
+    to_parent = hdf5_folder_parent(root, to, true, &to_last);
+    if (to_parent < 0)
+        return to_parent;
+    if (renameat2(from_parent, from_last, to_parent, to_last, RENAME_NOREPLACE) < 0)
+        return rename_error(errno, from, to);
+    return 1;
+}
+
+/* ---- chunks ---------------------------------------------------------------------------------- */
+
+static void make_version(const struct stat *st, struct dn_version *out)
+{
+    uint64_t mark[4] = {st->st_ino, (uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec,
+                        (uint64_t)st->st_mtim.tv_nsec};
+
+    out->size = sizeof(mark);
+    memcpy(out->bytes, mark, sizeof(mark));
+}
+
+static bool version_equal(const struct dn_version *a, const struct dn_version *b)
+{
+    return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
+/* The folder of a dataset that somebody deleted says "absent" to everything. */
+static bool is_gone(const struct dataset *dataset)
+{
+    struct stat st;
+
+    return fstat(dataset->dir, &st) == 0 && st.st_nlink == 0;
+}
+
+/* Says which chunk a failure is about, before the cause where a text tells that already. */
+static int chunk_fail(const struct dataset *dataset, const char *file, int code, const char *why)
+{
+    char text[DN_ERROR_MAX];
+
+    if (code == -ENOENT && is_gone(dataset))
+        return dn_fail(-ESTALE, "%s: the dataset was deleted", dataset->name);
+    snprintf(text, sizeof(text), "%s", why);
+    return dn_fail(code, "%s/%s: %s", dataset->name, file, text);
+}
+
+static int open_chunk(const struct dataset *dataset, const char *file, struct stat *st)
+{
+    int fd = openat(dataset->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    if (fd < 0 && errno != ELOOP && errno != ENXIO)
+        return chunk_fail(dataset, file, -errno, strerror(errno));
+    if (fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+        return fd;
+    close_fd(&fd);
+    return chunk_fail(dataset, file, -EIO, "no regular file");
+}
+
+static int hdf5_read_chunk(void *arg, const struct dn_chunk_id *id, uint64_t offset, void *buffer,
+                           size_t length, struct dn_version *version)
+{
+    struct dataset *dataset = arg;
+    struct dn_version now;
+    char file[HDF5_FILE_NAME];
+    struct stat st;
+    DESCRIPTOR fd = -1;
+    int r;
+
+    hdf5_chunk_name(id, file);
+    fd = open_chunk(dataset, file, &st);
+    if (fd < 0)
+        return fd;
+    make_version(&st, &now);
+    if (version != NULL && version_equal(version, &now))
+        return DN_UNCHANGED;
+    r = hdf5_chunks_read(&dataset->chunks, fd, (uint64_t)st.st_size, offset, buffer, length);
+    if (r < 0)
+        return chunk_fail(dataset, file, r, dn_error_text(r));
+    if (version != NULL)
+        *version = now;
+    return 0;
+}
+
+static int hdf5_write_chunk(void *arg, const struct dn_chunk_id *id, uint64_t offset, const void *buffer,
+                            size_t length, struct dn_version *version)
+{
+    struct dataset *dataset = arg;
+    char file[HDF5_FILE_NAME], temporary[HDF5_FILE_NAME];
+    struct stat st;
+    DESCRIPTOR fd = -1;
+    int r;
+
+    hdf5_chunk_name(id, file);
+    if (offset != 0 || length != dataset->chunks.nbytes)
+        return chunk_fail(dataset, file, -EINVAL, "chunks are written whole");
+    fd = hdf5_temporary_create(dataset->dir, temporary);
+    if (fd < 0)
+        return chunk_fail(dataset, file, fd, strerror(-fd));
+    r = hdf5_chunks_write(&dataset->chunks, fd, buffer);
+    if (r < 0) {
+        chunk_fail(dataset, file, r, dn_error_text(r));
+        goto out;
+    }
+    if (fstat(fd, &st) < 0 || renameat(dataset->dir, temporary, dataset->dir, file) < 0) {
+        /* whoever deletes the dataset takes the temporary file away */
+        r = errno == ENOENT ? -ESTALE : -errno;
+        chunk_fail(dataset, file, r, strerror(-r));
+        goto out;
+    }
+    dataset->unsynced = true;
+    if (version != NULL)
+        make_version(&st, version);
+    return 0;
+out:
+    unlinkat(dataset->dir, temporary, 0);
+    return r;
+}
+
+static int hdf5_delete_chunk(void *arg, const struct dn_chunk_id *id)
+{
+    struct dataset *dataset = arg;
+    char file[HDF5_FILE_NAME];
+
+    hdf5_chunk_name(id, file);
+    if (unlinkat(dataset->dir, file, 0) < 0)
+        return chunk_fail(dataset, file, -errno, strerror(errno));
+    dataset->unsynced = true;
+    return 0;
+}
+
+static int hdf5_has_chunk(void *arg, const struct dn_chunk_id *id)
+{
+    struct dataset *dataset = arg;
+    char file[HDF5_FILE_NAME];
+
+    hdf5_chunk_name(id, file);
+    if (faccessat(dataset->dir, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1;
+    if (errno == ENOENT && !is_gone(dataset))
+        return 0;
+    return chunk_fail(dataset, file, -errno, strerror(errno));
+}
+
+struct listing {
+    const struct dataset *dataset;
+    dn_chunk_fn fn;
+    void *arg;
+};
+
+static int list_chunk(void *arg, const char *file)
+{
+    const struct listing *listing = arg;
+    const struct dn_desc *desc = &listing->dataset->desc;
+    int64_t index[DN_MAX_NDIM];
+    uint64_t position[DN_MAX_NDIM];
+
+    if (!is_inside(desc, hdf5_chunk_parse(file, index), index))
+        return 0;
+    for (int i = 0; i < desc->ndim; i++)
+        position[i] = (uint64_t)index[i];
+    return listing->fn(listing->arg, position, desc->ndim);
+}
+
+static int hdf5_list_chunks(void *arg, dn_chunk_fn fn, void *fn_arg)
+{
+    struct listing listing = {.dataset = arg, .fn = fn, .arg = fn_arg};
+
+    return hdf5_folder_each(listing.dataset->dir, list_chunk, &listing);
+}
+
+static int hdf5_delete_strays(void *arg)
+{
+    struct dataset *dataset = arg;
+    int removed = 0, r = remove_files(dataset->dir, &dataset->desc, &removed);
+
+    if (removed > 0)
+        dataset->unsynced = true;
+    return r;
+}
+
+static int hdf5_flush(void *arg)
+{
+    struct dataset *dataset = arg;
+    int r = 0;
+
+    pthread_mutex_lock(&dataset->flush_lock);
+    if (atomic_exchange(&dataset->unsynced, false) &&
+        (syncfs(dataset->dir) < 0 || fsync(dataset->dir) < 0)) {
+        r = dn_fail(-errno, "%s: storing to disk: %s", dataset->name, strerror(errno));
+        dataset->unsynced = true;
+    }
+    pthread_mutex_unlock(&dataset->flush_lock);
+    return r;
+}
+
+extern const struct dn_backend dn_backend_hdf5;
+const struct dn_backend dn_backend_hdf5 = {
+    .name = "hdf5",
+    .summary = "A folder of HDF5 files, one for each chunk",
+    .options = rows,
+    .options_size = sizeof(struct hdf5_options),
+    .abilities = DN_CAN_READ_RANGE | DN_CAN_COMPARE | DN_COMPARE_CHEAP |
+                 DN_DELETES_CHUNKS,
+    .connect = hdf5_connect,
+    .disconnect = hdf5_disconnect,
+    .limits = hdf5_limits,
+    .list_datasets = hdf5_list_datasets,
+    .create_dataset = hdf5_create_dataset,
+    .open_dataset = hdf5_open_dataset,
+    .has_dataset = hdf5_has_dataset,
+    .close_dataset = hdf5_close_dataset,
+    .delete_dataset = hdf5_delete_dataset,
+    .rename_dataset = hdf5_rename_dataset,
+    .read_chunk = hdf5_read_chunk,
+    .write_chunk = hdf5_write_chunk,
+    .delete_chunk = hdf5_delete_chunk,
+    .has_chunk = hdf5_has_chunk,
+    .list_chunks = hdf5_list_chunks,
+    .delete_strays = hdf5_delete_strays,
+    .flush = hdf5_flush,
+    .usage = hdf5_usage,
+};

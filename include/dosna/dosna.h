@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * libdosna: Connection → Dataset → Chunk.
+ *
+ * A connection is a place in an object store (a folder, a pool, an endpoint). It holds datasets by
+ * name; a dataset is an N-d array of one element type, cut into a regular grid of chunks, each stored
+ * whole. A chunk that was never stored reads as the dataset's fill value.
+ *
+ * Reads and writes go through one chunk cache per connection, bounded by `cache_size`, with
+ * write-back and prefetch on `njobs` threads. What was written is durable when dn_flush(), or the last
+ * dn_close(), has returned 0.
+ *
+ * Errors are as in <dosna/error.h>. Besides the codes named at each function, any that reads or writes
+ * the store may return -EIO (damaged or unreadable), -ETIMEDOUT (the store did not answer within
+ * request_timeout and retries), -EACCES, -ENOSPC, -EDQUOT, -EROFS, -ENOMEM, -EINTR (the calling
+ * thread's cancel hook said so), and -ESTALE (the dataset was deleted or replaced since it was opened).
+ *
+ * Threads: every function may be called from any thread at any time, but for the making and freeing of
+ * one and the same object. Two writes to the same byte at once leave one of them.
+ */
+#ifndef DOSNA_H
+#define DOSNA_H
+
+#include <dosna/backend.h>
+#include <dosna/dtype.h>
+#include <dosna/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DN_VERSION "0.1.0"
+
+/* ---- configuration ------------------------------------------------------------------------- */
+
+/** The settings of a connection: defaults, then a file, then what the command line says. */
+typedef struct dn_config dn_config;
+
+/** All defaults; NULL when out of memory. Free with dn_config_free(). */
+DN_API dn_config *dn_config_new(void);
+DN_API void dn_config_free(dn_config *config);
+
+/**
+ * Read a file of `key = value` lines under [dosnafs] and under a section per backend.
+ *
+ * @param path  the file; NULL looks at $DOSNAFS_CONF, ~/.config/dosnafs.conf, /etc/dosnafs.conf
+ *              and takes the first that exists, or none
+ * @return 0; -EINVAL with "FILE:LINE: why"; -ENOENT, -EACCES for a file that was named
+ */
+DN_API int dn_config_read(dn_config *config, const char *path);
+
+/**
+ * Set one key, as -o KEY=VALUE or --connection-options KEY=VALUE does. It wins over every file,
+ * whichever came first. Keys of the core and of every backend that is built are known; a backend's key is
+ * for the backend in force at connect, and an error there if that backend lacks it.
+ *
+ * @param value  NULL for a bare key: true for a bool, else -EINVAL
+ * @return 0; -ENOENT unknown key; -EINVAL bad value
+ */
+DN_API int dn_config_set(dn_config *config, const char *key, const char *value);
+
+/**
+ * Check the settings as a whole, as dn_connect() does before it connects: the backend is built, and
+ * every option that the command line gave is one of its own or of the core.
+ *
+ * @return 0; -EINVAL with a text that names the option; -ENOMEM
+ */
+DN_API int dn_config_check(const dn_config *config);
+
+/**
+ * One setting in force as text, sizes and times in plain numbers. Secrets as ***. NULL: unknown key.
+ * Valid until the configuration changes.
+ */
+DN_API const char *dn_config_get(const dn_config *config, const char *key);
+
+/** Every key in force, core first, then the chosen backend's: name, value, help. */
+DN_API void dn_config_each(const dn_config *config,
+                           void (*fn)(void *arg, const char *section, const struct dn_option *row,
+                                      const char *value),
+                           void *arg);
+
+/** As dn_config_each(), but every backend that is built, with the default values: for the sample file. */
+DN_API void dn_config_each_default(void (*fn)(void *arg, const char *section,
+                                              const struct dn_option *row, const char *value),
+                                   void *arg);
+
+/* ---- connection ---------------------------------------------------------------------------- */
+
+typedef struct dn_connection dn_connection;
+typedef struct dn_dataset dn_dataset;
+
+/**
+ * Connect to `name` (hdf5: a folder below `directory`; ceph: a pool; …). The configuration is copied.
+ *
+ * @return 0 and *out; -EINVAL (a setting the backend or engine refuses), -ENOENT (no such
+ *         connection), or what the store said
+ */
+DN_API int dn_connect(const dn_config *config, const char *name, dn_connection **out);
+
+/**
+ * Store everything, then free the connection whatever came of that. No dataset may be open.
+ *
+ * @return 0, or the first error of the flush: data that could not be stored are lost then, and the log
+ *         has said which
+ */
+DN_API int dn_disconnect(dn_connection *conn);
+
+/** Store everything dirty of every dataset; as dn_flush() for each. */
+DN_API int dn_sync(dn_connection *conn);
+
+/** Names of all datasets, in any order. -ENOTSUP: this store keeps no names. */
+DN_API int dn_list(dn_connection *conn, dn_name_fn fn, void *arg);
+
+/** Space of the store. -ENOTSUP: not known. */
+DN_API int dn_usage(dn_connection *conn, struct dn_usage *out);
+
+/**
+ * The counters as Prometheus text (format 0.0.4), freed by the caller with free(). NULL: no memory.
+ */
+DN_API char *dn_stats_text(dn_connection *conn);
+
+/** One counter by its name in the text above, without labels ("dosnafs_chunk_puts_total"); 0 if unknown. */
+DN_API uint64_t dn_stat(dn_connection *conn, const char *name);
+
+/* ---- dataset ------------------------------------------------------------------------------- */
+
+/** -EEXIST, -EINVAL (bad description or name), -ENOTSUP (the store cannot hold this type),
+ *  -EFBIG (chunks larger than the store takes). `out` may be NULL; else it is open. */
+DN_API int dn_create(dn_connection *conn, const char *name, const struct dn_desc *desc, dn_dataset **out);
+
+/**
+ * Open a dataset. All openers of one name share one object; each open is a point of coherence
+ * (cache=auto): what others stored before is read after.
+ *
+ * @return 0; -ENOENT absent; -EPROTO there, but no readable dataset
+ */
+DN_API int dn_open(dn_connection *conn, const char *name, dn_dataset **out);
+
+/**
+ * Give a dataset back. The last one flushes first.
+ *
+ * @return as dn_flush(); the dataset is given back in any case, and what could not be stored stays
+ *         dirty in the connection and is tried again
+ */
+DN_API int dn_close(dn_dataset *dataset);
+
+/** 1, 0 or negative. */
+DN_API int dn_has(dn_connection *conn, const char *name);
+
+/** Delete all chunks, strays too, then the description. Open handles give -ESTALE from then on. */
+DN_API int dn_delete(dn_connection *conn, const char *name);
+
+/** -EEXIST; -EXDEV where the store cannot do it in one step. Open handles go on. */
+DN_API int dn_rename(dn_connection *conn, const char *from, const char *to);
+
+/** What the dataset is; valid while it is open. */
+DN_API const struct dn_desc *dn_describe(const dn_dataset *dataset);
+DN_API const char *dn_name(const dn_dataset *dataset);
+
+/** When the data last changed as far as this connection knows, nanoseconds since the epoch. */
+DN_API int64_t dn_mtime_ns(const dn_dataset *dataset);
+
+/**
+ * Find out whether what readers were given so far still holds. Where asking the store is cheap and memory
+ * still knows all of it, every cached chunk is asked about; dn_generation() grows unless nothing has
+ * changed.
+ */
+DN_API void dn_verify(dn_dataset *dataset);
+
+/**
+ * A number that grows when bytes changed, or may have changed, without passing through this connection's
+ * writes (another mount, DosNa), as far as dn_verify() and reads found out, or when they were dropped in bulk.
+ * Pages that the kernel kept from an older number are stale.
+ */
+DN_API uint64_t dn_generation(const dn_dataset *dataset);
+
+/* Flat access: the array as one row-major file of dn_desc_nbytes() bytes. */
+
+/**
+ * Read up to `length` bytes at `offset`; fewer only at the end.
+ * @return bytes read, 0 at or past the end, or negative with nothing promised about `buffer`
+ */
+DN_API int64_t dn_pread(dn_dataset *dataset, void *buffer, size_t length, uint64_t offset);
+
+/**
+ * Write up to `length` bytes at `offset`; cut at the end. Waits while too much is dirty.
+ * @return bytes taken; -ENOSPC at or past the end; a negative errno if none was taken
+ */
+DN_API int64_t dn_pwrite(dn_dataset *dataset, const void *buffer, size_t length, uint64_t offset);
+
+/**
+ * Everything from byte `length` on becomes the fill value, at once for readers, in the store at the
+ * next flush. Chunks rewritten before then cost nothing more than their own store.
+ */
+DN_API int dn_truncate(dn_dataset *dataset, uint64_t length);
+
+/* N-d access: hyperslabs. `start` and `count` have one entry per axis, in elements. */
+
+/** Read a slab into `buffer`, row-major, prod(count) · itemsize bytes. -EINVAL outside the shape. */
+DN_API int dn_read(dn_dataset *dataset, const uint64_t *start, const uint64_t *count, void *buffer);
+/** Write a slab from `buffer`. -EINVAL outside the shape. */
+DN_API int dn_write(dn_dataset *dataset, const uint64_t *start, const uint64_t *count, const void *buffer);
+
+/**
+ * Store all that is dirty and make it durable; apply a truncation's rest.
+ * @return 0; or the first error: the data stay dirty, are tried again, and this keeps failing until
+ *         they are stored
+ */
+DN_API int dn_flush(dn_dataset *dataset);
+
+/**
+ * The same for what was written; a truncation after which nothing was written may wait for the next
+ * dn_flush() or dn_close(). For the close of one of several descriptors of a file that is being replaced.
+ */
+DN_API int dn_flush_written(dn_dataset *dataset);
+
+/** Delete every chunk, so that all of it reads as the fill value. */
+DN_API int dn_clear(dn_dataset *dataset);
+
+/* ---- chunk --------------------------------------------------------------------------------- */
+
+/** 1 stored, 0 not, or negative. What is dirty here counts as stored. -EINVAL outside the grid. */
+DN_API int dn_chunk_has(dn_dataset *dataset, const uint64_t *index);
+/** The full chunk with its padding, dn_desc_chunk_nbytes() bytes; the fill value if not stored. */
+DN_API int dn_chunk_get(dn_dataset *dataset, const uint64_t *index, void *buffer);
+/** Store a full chunk; what of `buffer` lies outside the shape is replaced by the fill value. */
+DN_API int dn_chunk_set(dn_dataset *dataset, const uint64_t *index, const void *buffer);
+/** -ENOENT if it was not stored. */
+DN_API int dn_chunk_del(dn_dataset *dataset, const uint64_t *index);
+/** Every chunk stored in the backend (after a flush of what is dirty here). */
+DN_API int dn_chunk_list(dn_dataset *dataset, dn_chunk_fn fn, void *arg);
+
+/* ---- waiting and logging ------------------------------------------------------------------- */
+
+/**
+ * A hook asked, about ten times a second, by every wait of the calling thread inside the library: true
+ * ends the wait and the call returns -EINTR. NULL takes it away.
+ */
+DN_API void dn_cancel_hook(bool (*cancelled)(void *arg), void *arg);
+
+enum dn_log_level { DN_LOG_ERROR, DN_LOG_WARNING, DN_LOG_INFO, DN_LOG_DEBUG };
+
+/** Where log lines go; the default is standard error. `line` has no newline. */
+DN_API void dn_log_sink(void (*fn)(enum dn_log_level level, const char *line));
+/** Lines above this level are not made. The default is DN_LOG_WARNING. */
+DN_API void dn_log_level(enum dn_log_level level);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "box.h"
+#include "checked.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+struct plan_axis {
+    uint64_t count, dst, src; /* extent and strides */
+};
+
+/* A box without axes of extent 1, contiguous ones merged; the innermost, a run of bytes, first. */
+struct plan {
+    int axes;
+    struct plan_axis axis[DN_MAX_NDIM];
+};
+
+/* False: the box is empty. */
+static bool make_plan(int ndim, const uint64_t *count, const uint64_t *dst, const uint64_t *src,
+                      struct plan *plan)
+{
+    struct plan_axis *in = plan->axis;
+
+    *in = (struct plan_axis){count[ndim - 1], 1, 1};
+    for (int i = ndim - 2; i >= 0; i--) {
+        if (count[i] == 1)
+            continue;
+        if (dst[i] == in->count * in->dst && src[i] == in->count * in->src)
+            in->count *= count[i];
+        else
+            *++in = (struct plan_axis){count[i], dst[i], src[i]};
+        if (count[i] == 0)
+            return false;
+    }
+    plan->axes = (int)(in - plan->axis) + 1;
+    return count[ndim - 1] > 0;
+}
+
+/* A size that the compiler knows makes a move or two of each memcpy. */
+#define COPY_ROWS(size)                                                                            \
+    for (uint64_t i = 0; i < rows; i++, dst += dst_stride, src += src_stride)                      \
+    memcpy(dst, src, size)
+
+static void copy_rows(uint64_t run, uint64_t rows, char *restrict dst, uint64_t dst_stride,
+                      const char *restrict src, uint64_t src_stride)
+{
+    switch (run) {
+    case 1:
+        COPY_ROWS(1);
+        break;
+    case 2:
+        COPY_ROWS(2);
+        break;
+    case 4:
+        COPY_ROWS(4);
+        break;
+    case 8:
+        COPY_ROWS(8);
+        break;
+    case 16:
+        COPY_ROWS(16);
+        break;
+    default:
+        COPY_ROWS(run);
+    }
+}
+
+void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride,
+              const void *src, const uint64_t *src_stride)
+{
+    struct plan plan;
+    uint64_t at[DN_MAX_NDIM];
+    char *to = dst;
+    const char *from = src;
+
+    if (!make_plan(ndim, count, dst_stride, src_stride, &plan))
+        return;
+    if (plan.axes == 1) {
+        memcpy(to, from, plan.axis[0].count);
+        return;
+    }
+    for (int i = 2; i < plan.axes; i++)
+        at[i] = 0;
+    for (;;) {
+        int i = 2;
+
+        copy_rows(plan.axis[0].count, plan.axis[1].count, to, plan.axis[1].dst, from,
+                  plan.axis[1].src);
+        for (; i < plan.axes && ++at[i] == plan.axis[i].count; i++) {
+            to -= (plan.axis[i].count - 1) * plan.axis[i].dst;
+            from -= (plan.axis[i].count - 1) * plan.axis[i].src;
+            at[i] = 0;
+        }
+        if (i == plan.axes)
+            return;
+        to += plan.axis[i].dst;
+        from += plan.axis[i].src;
+    }
+}
+
+/* Long rows are copied from a stretch that stays in the nearest cache. */
+#define FILL_STRETCH 4096
+
+static void fill_row(char *dst, uint64_t length, const char *item, uint64_t itemsize,
+                     uint64_t phase)
+{
+    uint64_t stretch = max_u64(FILL_STRETCH / itemsize, 1) * itemsize;
+    uint64_t done = min_u64(itemsize - phase, length);
+
+    memcpy(dst, item + phase, done);
+    if (done < length) {
+        uint64_t rest = min_u64(phase, length - done);
+
+        memcpy(dst + done, item, rest);
+        done += rest;
+    }
+    while (done < length) {
+        uint64_t n = min_u64(min_u64(done, stretch), length - done);
+
+        memcpy(dst + done, dst, n);
+        done += n;
+    }
+}
+
+void box_fill(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride,
+              const void *item, uint64_t itemsize, uint64_t phase)
+{
+    uint64_t some[DN_MAX_NDIM], from[DN_MAX_NDIM];
+
+    for (int i = 0; i < ndim; i++) {
+        if (count[i] == 0)
+            return;
+        some[i] = 1;
+        from[i] = dst_stride[i];
+    }
+    if (item)
+        fill_row(dst, count[ndim - 1], item, itemsize, phase % itemsize);
+    else
+        memset(dst, 0, count[ndim - 1]);
+
+    /* What is filled so far is copied along the next axis out: a source that does not advance. */
+    some[ndim - 1] = count[ndim - 1];
+    for (int i = ndim - 2; i >= 0; i--) {
+        some[i] = count[i] - 1;
+        from[i] = 0;
+        box_copy(ndim, some, (char *)dst + dst_stride[i], dst_stride, dst, from);
+        some[i] = count[i];
+        from[i] = dst_stride[i];
+    }
+}
+
+void box_strides(int ndim, const uint64_t *extent, uint64_t *stride)
+{
+    stride[ndim - 1] = 1;
+    for (int i = ndim - 1; i > 0; i--)
+        stride[i - 1] = stride[i] * extent[i];
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The one copy loop: an N-d box of bytes between two strided arrays.
+ *
+ * Axes are in array order, last axis fastest; the last axis counts bytes (an array of items of s bytes
+ * and last extent nx is one of last extent nx·s), so that no code here knows an element type. Values in,
+ * values out: no I/O, no locks, no allocation.
+ */
+#ifndef DOSNA_BOX_H
+#define DOSNA_BOX_H
+
+#include <dosna/dtype.h>
+#include <stdint.h>
+
+/**
+ * Copy a box of `count` from `src` to `dst`. `dst` and `src` point at the box's first byte; strides are
+ * in bytes, the last one is 1 on both sides. Axes that are contiguous on both sides are merged, so
+ * that the inner copy is as long as it can be.
+ */
+void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride, const void *src,
+              const uint64_t *src_stride);
+
+/**
+ * Fill a box with a repeating item of `itemsize` bytes (NULL: zero bytes). The box begins `phase` bytes
+ * into an item on every row (rows begin on the same phase).
+ */
+void box_fill(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride, const void *item,
+              uint64_t itemsize, uint64_t phase);
+
+/** Row-major strides in bytes of an array with these extents (last one in bytes). */
+void box_strides(int ndim, const uint64_t *extent, uint64_t *stride);
+
+#endif

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The chunk cache: blocks of chunks in memory, one cache per connection.
+ *
+ * A block (grid.h) is a whole chunk or a contiguous part of one. Each block in use has one entry: a buffer and
+ * two sets of byte intervals, *valid* (the buffer is right there) and *dirty* (not yet stored,
+ * always a part of valid).
+ *
+ *   state      what is so                            becomes              by
+ *   ---------  ------------------------------------  -------------------  ---------------------------
+ *   EMPTY      nothing valid                         FETCHING             a reader, or the prefetcher
+ *                                                    DIRTY                a writer
+ *   FETCHING   `fetch` is on its way; whoever needs  CLEAN, HOLE          fetch_run(), done
+ *              it waits; a writer waits too          EMPTY, DIRTY         fetch_run(), failed: every
+ *                                                                         waiter gets the error, once
+ *   HOLE       valid, no buffer: known not to be     DIRTY                a writer
+ *              stored, reads as the fill value       (gone)               eviction
+ *   CLEAN      all or part valid, nothing dirty      DIRTY                a writer
+ *                                                    FETCHING             a reader after the epoch changed
+ *                                                    (gone)               eviction
+ *   DIRTY      some interval is dirty                STORING              write-back takes the chunk
+ *   STORING    a put of the chunk is on its way      CLEAN                put done
+ *                                                    DIRTY                put failed, or written again
+ *
+ * HOLE, CLEAN, DIRTY and STORING are not stored as one value: they follow from buffer, valid, dirty
+ * and flight; cache_check_locked() asserts which combinations may be.
+ *
+ * A *pin* keeps an entry in memory. A *latch* orders copies: any number of readers, or one writer,
+ * copy to or from a buffer; the cache's lock is never held across a copy or a request to the store.
+ * Nobody waits while holding a latch, and nobody waits for memory while holding a pin, so requests
+ * can't block each other for ever.
+ *
+ * Memory: buffers and entries together stay within `limit`, a hard bound. Clean, unpinned entries are evicted,
+ * least recently used first, those that were fetched ahead and not yet read last. When only dirty is
+ * left, writers wait for write-back. A share as large as a chunk is left free by blocks, so that
+ * write-back can always assemble one.
+ *
+ * Lock order: connection lock, then cache lock, then pool lock. The cache lock guards every field below that
+ * is not marked otherwise.
+ */
+#ifndef DOSNA_CACHE_H
+#define DOSNA_CACHE_H
+
+#include <dosna/dosna.h>
+#include <pthread.h>
+
+/* An entry that could not be added for lack of memory has no table afterwards. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "arena.h"
+#include "grid.h"
+#include "pool.h"
+#include "prefetch.h"
+#include "ranges.h"
+#include "settings.h"
+#include "stats.h"
+#include "store.h"
+
+/** More intervals than this in a block: the gaps are fetched, so that one is left. */
+#define BLOCK_MAX_RANGES 8
+
+/** Waiters sleep on one of these by their block's address. */
+#define CACHE_QUEUES 64
+
+struct cache {
+    pthread_mutex_t lock;
+    pthread_cond_t room;               /* memory came free, dirty data got less, or a put ended */
+    pthread_cond_t queue[CACHE_QUEUES]; /* a block's state changed */
+    pthread_cond_t tick;               /* the flusher's clock */
+
+    struct arena *arena;
+    struct block *blocks;              /* hash by key */
+    struct block *lru;                 /* evictable and read at least once, oldest first */
+    struct block *guesses;             /* evictable and fetched ahead, not read yet, oldest first */
+    struct dirty_chunk *dirty_chunks;  /* hash by key */
+    struct cache_dataset *datasets;
+    uint64_t next_id;
+    uint64_t dirty_bytes;
+    uint64_t putting_bytes;            /* of dirty_bytes: in chunks whose put is queued or under way */
+    uint64_t guess_bytes;              /* buffers fetched ahead and not read yet, in flight or in memory */
+    uint64_t spare;                    /* what blocks leave free for write-back */
+    unsigned scratches;                /* buffers in which write-back assembles a chunk */
+    uint64_t flush_round;
+    bool stopping;
+    bool flusher_runs;
+    pthread_t flusher;
+
+    /* Set at creation. */
+    struct pool *pool;
+    struct stats *stats;
+    uint64_t limit, dirty_max, prefetch_max;
+    uint64_t good_read;
+    bool compare_cheap;
+    int64_t patience;                  /* ns that anybody waits for one request */
+    int64_t dirty_expire;              /* ns */
+    enum cache_mode mode;
+};
+
+struct block_key {
+    uint64_t dataset, chunk, piece;
+};
+
+struct block {
+    struct block_key key;
+    UT_hash_handle hh;
+    struct cache_dataset *dataset;
+    struct block *prev, *next;         /* lru or guesses */
+    struct block *ds_prev, *ds_next;   /* the dataset's blocks */
+    enum { LIST_NONE, LIST_LRU, LIST_GUESSES } list;
+    unsigned char *buffer;             /* NULL in EMPTY and HOLE */
+    uint64_t nbytes;
+    struct ranges valid, dirty;
+    unsigned pins;
+    unsigned readers;                  /* latched for copying out */
+    bool writer;                       /* latched for copying in */
+    bool hole;
+    struct ranges flight;              /* dirty intervals that a put under way has taken over */
+    bool guess;                        /* fetched ahead, not read yet */
+    bool rewriting;                    /* the fetch replaces bytes that were valid */
+    struct fetch *fetch;
+    uint64_t epoch;                    /* of the dataset, when this was last known to be current; 0: never */
+    struct dn_version version;
+    uint64_t failures;                 /* fetches that failed; a waiter sees it grow */
+    int error;                         /* of the last one */
+    char *error_text;
+};
+
+/** A chunk of which something is dirty: what write-back works on. */
+struct dirty_chunk {
+    struct block_key key;              /* piece 0 */
+    UT_hash_handle hh;
+    struct cache_dataset *dataset;
+    struct dirty_chunk *prev, *next;   /* the dataset's `dirty` (least recently written first) or `puts` */
+    uint64_t bytes;                    /* in its blocks' dirty intervals */
+    uint64_t flight;                   /* in its blocks' flight intervals */
+    int64_t first, last;               /* clock_now() of the oldest and the newest write */
+    unsigned writers;                  /* announced, not done yet */
+    bool putting;                      /* a put is queued or under way */
+    uint64_t round;                    /* the last flush that saw it */
+    int error;                         /* of the last put, 0 once stored */
+    unsigned tries;
+    int64_t retry_at;
+    char *error_text;
+};
+
+/** A dataset as the cache sees it. */
+struct cache_dataset {
+    struct cache *cache;
+    struct cache_dataset *prev, *next;
+    uint64_t id;
+    struct store_dataset *store;       /* constant while the dataset is in use */
+    struct grid grid;                  /* constant */
+    struct grid whole;                 /* the same, blocks are chunks; constant */
+    struct dn_desc desc;               /* constant */
+    bool fill_is_zero;                 /* constant */
+    uint64_t dirty_limit;              /* constant: dirty_max, or what a slab of chunks takes */
+    struct block *blocks;
+    struct dirty_chunk *dirty, *puts;  /* no put under way; put queued or under way */
+    uint64_t busy;                     /* fetches, puts, writers and settling under way */
+    uint64_t epoch, generation;
+    int64_t mtime_ns;
+    bool stale;                        /* deleted or replaced: everything gives -ESTALE */
+    uint64_t changes, flushed;         /* puts and deletes so far, and how many of them store_flush() covered */
+    bool forgot;                       /* a block was evicted since the generation began */
+    uint64_t void_from;                /* truncated: stored bytes from here on do not count; else UINT64_MAX */
+    struct ranges restored;            /* chunks stored since that truncation: they count whole */
+    bool failing;                      /* the last put failed; the log has said so */
+    bool settling;                     /* a flush applies the truncation */
+    struct prefetch prefetch;
+};
+
+struct cache_settings {
+    uint64_t limit, dirty_max;
+    int64_t prefetch; /* bytes, or DN_SIZE_AUTO */
+    double dirty_expire;
+    double patience;  /* seconds that anybody waits for one request, retries included */
+    uint64_t good_read;
+    bool compare_cheap; /* asking about a block takes microseconds */
+    enum cache_mode mode;
+};
+
+int cache_create(const struct cache_settings *settings, struct pool *pool, struct stats *stats,
+                 struct cache **out);
+/** Stop the flusher. To be called before the pool ends, so that nothing new is submitted. */
+void cache_stop(struct cache *cache);
+/** Nothing is in flight and no dataset is left. */
+void cache_destroy(struct cache *cache);
+
+/** `store` and a copy of `desc` belong to the dataset from now on. 0 or -ENOMEM (nothing taken). */
+int cache_add_dataset(struct cache *cache, struct store_dataset *store, const struct dn_desc *desc,
+                      struct cache_dataset **out);
+/** Drops its blocks, dirty ones too, closes the store dataset and frees it. Nothing is in flight. */
+void cache_remove_dataset(struct cache_dataset *dataset);
+
+/** Nothing that is in memory counts any more (the dataset was deleted): drop it, dirty data too, and give
+ *  -ESTALE from now on. Waits for what is in flight. 0, -ETIMEDOUT or -EINTR. */
+int cache_retire(struct cache_dataset *dataset);
+
+/* io.c: between user memory and blocks. Arguments were checked by the caller. */
+
+int cache_read_flat(struct cache_dataset *dataset, void *buffer, uint64_t offset, uint64_t length);
+int cache_write_flat(struct cache_dataset *dataset, const void *buffer, uint64_t offset, uint64_t length);
+/** Boxes in elements, as dn_read() and dn_write(). */
+int cache_read_slab(struct cache_dataset *dataset, const uint64_t *start, const uint64_t *count, void *buffer);
+int cache_write_slab(struct cache_dataset *dataset, const uint64_t *start, const uint64_t *count,
+                     const void *buffer);
+
+/** A point of coherence: clean blocks of before are asked about before they are used again. */
+void cache_new_epoch(struct cache_dataset *dataset);
+/** As dn_verify(). */
+void cache_verify(struct cache_dataset *dataset);
+
+/* writeback.c */
+
+/** Store all that was dirty when called, apply a truncation, make it durable. The first error, if any.
+ *  `truncation_may_wait`: one after which nothing was written is left for a later flush. */
+int cache_flush(struct cache_dataset *dataset, bool truncation_may_wait);
+/** Wait until there is less dirty than the dataset's limit. The error that keeps it from getting less, if any. */
+int cache_throttle(struct cache_dataset *dataset);
+
+/* truncate.c */
+
+/** From byte `length` on the dataset is fill value, in the store after the next flush. */
+int cache_truncate(struct cache_dataset *dataset, uint64_t length);
+/** Apply a truncation to the store: delete or cut the chunks that were not stored since. For cache_flush(). */
+int truncate_settle(struct cache_dataset *dataset);
+/** Delete every chunk that the store has of a dataset that is not open. */
+int chunks_delete(struct cache *cache, struct store_dataset *store, const struct grid *grid);
+
+/** Does memory hold something of this chunk that is not stored? */
+bool cache_chunk_is_dirty(struct cache_dataset *dataset, uint64_t chunk);
+/** Delete one chunk, in memory and in the store. -ENOENT: it was in neither. */
+int cache_delete_chunk(struct cache_dataset *dataset, uint64_t chunk);
+
+/* ---- within src/chunk; the caller holds cache->lock ------------------------------------------ */
+
+struct block *block_find_locked(struct cache_dataset *dataset, uint64_t chunk, uint64_t piece);
+/** Find or make, and pin. NULL: no memory now. */
+struct block *block_pin_locked(struct cache_dataset *dataset, const struct block_box *box);
+/** Pin an entry that is at hand. */
+void block_hold_locked(struct block *block);
+void block_unpin_locked(struct block *block);
+/** Forget an entry that nobody pins. */
+void block_free_locked(struct block *block);
+/** Give the block a buffer, evicting others. False: no memory now. */
+bool block_buffer_locked(struct block *block);
+/** Does a part of the block lie outside the shape? */
+bool has_padding(const struct cache_dataset *dataset, const struct block_box *box);
+/** Is [lo, hi) valid, and known to be so since this epoch? */
+bool block_ready_locked(const struct block *block, uint64_t lo, uint64_t hi, uint64_t epoch);
+/** Wake who waits for this block. */
+void block_wake_locked(struct block *block);
+/** Put the block on the list that its state asks for, or on none. */
+void block_settle_locked(struct block *block);
+/** A reader used it: it is no guess any more. */
+void block_used_locked(struct block *block);
+/** Wait for a change of the block. 0, -ETIMEDOUT, -EINTR. */
+int block_wait_locked(struct block *block, int64_t deadline);
+
+/** What must stay free of blocks so that a chunk can be assembled. */
+uint64_t cache_spare_for(uint64_t chunk_nbytes);
+/** See to it that bookkeeping of so many bytes fits, evicting blocks. False: not now. */
+bool room_for_entry_locked(struct cache *cache, uint64_t nbytes);
+
+/** Memory that is no block's, for a whole chunk; waits while others have theirs. -ENOMEM, -ETIMEDOUT, -EINTR. */
+int scratch_wait_locked(struct cache *cache, uint64_t nbytes, void **out);
+void scratch_give_locked(struct cache *cache, void *buffer, uint64_t nbytes);
+
+/** May a fetch of the block begin? Not while one is on its way, it is being written, or read from
+ *  an older epoch. */
+bool fetch_allowed_locked(const struct block *block);
+/**
+ * Begin a fetch of all of the block that is not valid, or, if it is of an older epoch, of whether it still
+ * holds. The fetch has its own pin. With an engine without threads the lock is released meanwhile.
+ * @param ahead  nobody asked for it yet
+ * @return 0; -EAGAIN: no memory in the cache now; -ENOMEM
+ */
+int fetch_start_locked(struct block *block, const struct block_box *box, bool ahead);
+/** A user waits for the fetch that is on its way. */
+void fetch_await_locked(struct block *block);
+
+/** Read bytes of a chunk as they count now: from the store below a truncation, the fill value above. Called
+ *  without the lock. `hole` (may be NULL): nothing is stored. */
+int chunk_read(struct cache_dataset *dataset, uint64_t chunk, uint64_t offset, unsigned char *buffer,
+               uint64_t length, struct dn_version *version, bool *hole);
+
+/** The fill value into a part of a chunk. Called without the lock. */
+void chunk_fill(const struct cache_dataset *dataset, uint64_t offset, unsigned char *buffer, uint64_t length);
+
+/** The data changed now. */
+void cache_touch_locked(struct cache_dataset *dataset);
+
+/** Wait until nothing of the dataset is in flight. */
+int cache_wait_idle_locked(struct cache_dataset *dataset);
+
+#ifdef NDEBUG
+#define cache_check_locked(cache) ((void)(cache))
+#else
+/** Assert every invariant above. Debug builds only. */
+void cache_check_locked(struct cache *cache);
+#endif
+
+#endif

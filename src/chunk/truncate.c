@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Truncation without requests: a mark, `void_from`, says that what the store has from there on does not
+ * count. Chunks that are stored after that (`restored`) count whole. A flush then deletes the chunks
+ * that nobody rewrote and cuts those that the mark goes through; a file that was rewritten to its end
+ * needs neither.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "batch.h"
+#include "cache.h"
+#include "checked.h"
+#include "clock.h"
+#include "writeback.h"
+
+/* Chunks that are dealt with at a time when the store can list them. */
+#define AT_A_TIME 65536
+
+/* ---- the mark ---------------------------------------------------------------------------------- */
+
+static void cut_block_locked(struct cache_dataset *dataset, struct block *block, uint64_t length)
+{
+    struct block_box box;
+    uint64_t lo, before = ranges_total(&block->dirty);
+
+    grid_chunk_block(&dataset->grid, block->key.chunk, block->key.piece, &box);
+    lo = grid_block_lower(&dataset->grid, &box, length);
+    if (lo == block->nbytes || block->hole)
+        return;
+    ranges_cut(&block->valid, lo);
+    ranges_cut(&block->dirty, lo);
+    dirty_dropped_locked(dataset, block->key.chunk, before - ranges_total(&block->dirty));
+    if (block->pins)
+        return;
+    if (block->valid.count)
+        block_settle_locked(block);
+    else
+        block_free_locked(block);
+}
+
+int cache_truncate(struct cache_dataset *dataset, uint64_t length)
+{
+    struct cache *cache = dataset->cache;
+    struct block *block, *next;
+    bool again;
+    int error;
+
+    pthread_mutex_lock(&cache->lock);
+    again = dataset->void_from != UINT64_MAX &&
+            (dataset->void_from > length || dataset->restored.count || dataset->dirty || dataset->puts);
+    pthread_mutex_unlock(&cache->lock);
+    if (length >= dataset->grid.nbytes)
+        return 0;
+    /* One mark at a time: what an earlier one left to do is done first. */
+    error = again ? cache_flush(dataset, false) : 0;
+    if (error)
+        return error;
+
+    pthread_mutex_lock(&cache->lock);
+    error = cache_wait_idle_locked(dataset);
+    if (!error) {
+        DL_FOREACH_SAFE2(dataset->blocks, block, next, ds_next)
+        cut_block_locked(dataset, block, length);
+        dataset->void_from = min_u64(dataset->void_from, length);
+        dataset->generation++;
+        cache_touch_locked(dataset);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return error;
+}
+
+/* ---- deleting and cutting chunks ----------------------------------------------------------------- */
+
+/* What is done to chunk after chunk, by the pool. */
+struct sweep {
+    struct cache *cache;
+    struct cache_dataset *dataset; /* NULL: the dataset is not open, everything goes */
+    struct store_dataset *store;
+    const struct grid *grid;
+    uint64_t mark;                 /* the truncation */
+    uint64_t first;                /* no chunk before this one has a byte beyond the mark */
+    uint64_t *listed;              /* chunks, `count` of them; NULL: all from `first` on */
+    uint64_t count;
+    _Atomic bool skipped;          /* a put was in the way */
+};
+
+/* Where in a chunk the mark lies: 0 … chunk_nbytes. */
+static uint64_t mark_in(const struct sweep *sweep, uint64_t chunk)
+{
+    struct block_box box;
+
+    grid_chunk_block(sweep->grid, chunk, 0, &box);
+    return grid_block_lower(sweep->grid, &box, sweep->mark);
+}
+
+/* Keep write-back away, and say whether the chunk still is as it was when the file was cut. */
+static bool claim(struct sweep *sweep, uint64_t chunk)
+{
+    bool mine, restored;
+
+    if (!sweep->dataset)
+        return true;
+    pthread_mutex_lock(&sweep->cache->lock);
+    restored = ranges_cover(&sweep->dataset->restored, chunk, chunk + 1);
+    mine = !restored && chunk_claim_locked(sweep->dataset, chunk);
+    if (!mine && !restored)
+        sweep->skipped = true;
+    pthread_mutex_unlock(&sweep->cache->lock);
+    return mine;
+}
+
+static void release(struct sweep *sweep, uint64_t chunk)
+{
+    if (!sweep->dataset)
+        return;
+    pthread_mutex_lock(&sweep->cache->lock);
+    chunk_release_locked(sweep->dataset, chunk);
+    pthread_mutex_unlock(&sweep->cache->lock);
+}
+
+static bool lies_beyond(const struct sweep *sweep, uint64_t chunk)
+{
+    return chunk >= sweep->first && (!sweep->dataset || mark_in(sweep, chunk) == 0);
+}
+
+static int delete_one(void *arg, uint64_t i)
+{
+    struct sweep *sweep = arg;
+    uint64_t index[DN_MAX_NDIM], chunk = sweep->listed ? sweep->listed[i] : sweep->first + i;
+    struct dn_chunk_id id = {chunk, index, sweep->grid->ndim};
+    int error;
+
+    if (!lies_beyond(sweep, chunk) || !claim(sweep, chunk))
+        return 0;
+    grid_chunk_index(sweep->grid, chunk, index);
+    error = store_delete_chunk(sweep->store, &id);
+    release(sweep, chunk);
+    return error == -ENOENT ? 0 : error;
+}
+
+static int note_listed(void *arg, const uint64_t *index, int ndim)
+{
+    struct sweep *sweep = arg;
+    uint64_t chunk = grid_chunk_number(sweep->grid, index);
+    bool restored = false;
+
+    (void)ndim;
+    if (sweep->dataset) {
+        pthread_mutex_lock(&sweep->cache->lock);
+        restored = ranges_cover(&sweep->dataset->restored, chunk, chunk + 1);
+        pthread_mutex_unlock(&sweep->cache->lock);
+    }
+    if (!restored && lies_beyond(sweep, chunk))
+        sweep->listed[sweep->count++] = chunk;
+    return sweep->count == AT_A_TIME;
+}
+
+/* Deleting while a listing runs could confuse it, so: some are listed, those are deleted, and again. */
+static int delete_listed(struct sweep *sweep)
+{
+    int more, error;
+
+    do {
+        sweep->count = 0;
+        more = store_list_chunks(sweep->store, note_listed, sweep);
+        if (more < 0)
+            return more;
+        error = batch_run(sweep->cache->pool, sweep->count, delete_one, sweep);
+    } while (more && !error && !sweep->skipped);
+    return error;
+}
+
+static int delete_beyond(struct sweep *sweep)
+{
+    int error;
+
+    sweep->listed = malloc(min_u64(sweep->grid->nchunks, AT_A_TIME) * sizeof *sweep->listed);
+    if (!sweep->listed)
+        return dn_fail(-ENOMEM, "out of memory");
+    error = delete_listed(sweep);
+    free(sweep->listed);
+    sweep->listed = NULL;
+    if (error != -ENOTSUP)
+        return error;
+    return batch_run(sweep->cache->pool, sweep->grid->nchunks - sweep->first, delete_one, sweep);
+}
+
+int chunks_delete(struct cache *cache, struct store_dataset *store, const struct grid *grid)
+{
+    struct sweep sweep = {.cache = cache, .store = store, .grid = grid};
+
+    return delete_beyond(&sweep);
+}
+
+/* Store the chunk again with the fill value from the mark on. */
+static int cut_stored(struct sweep *sweep, uint64_t chunk)
+{
+    uint64_t index[DN_MAX_NDIM], nbytes = sweep->grid->chunk_nbytes;
+    struct dn_chunk_id id = {chunk, index, sweep->grid->ndim};
+    void *buffer;
+    bool hole;
+    int error;
+
+    pthread_mutex_lock(&sweep->cache->lock);
+    error = scratch_wait_locked(sweep->cache, nbytes, &buffer);
+    pthread_mutex_unlock(&sweep->cache->lock);
+    if (error)
+        return error;
+    error = chunk_read(sweep->dataset, chunk, 0, buffer, nbytes, NULL, &hole);
+    grid_chunk_index(sweep->grid, chunk, index);
+    if (!error && !hole)
+        error = store_write(sweep->store, &id, 0, buffer, nbytes, NULL);
+    pthread_mutex_lock(&sweep->cache->lock);
+    scratch_give_locked(sweep->cache, buffer, nbytes);
+    pthread_mutex_unlock(&sweep->cache->lock);
+    return error;
+}
+
+static int cut_one(void *arg, uint64_t i)
+{
+    struct sweep *sweep = arg;
+    uint64_t chunk = sweep->first + i, lo = mark_in(sweep, chunk);
+    int error;
+
+    if (lo == 0 || lo == sweep->grid->chunk_nbytes || !claim(sweep, chunk))
+        return 0;
+    error = cut_stored(sweep, chunk);
+    release(sweep, chunk);
+    return error;
+}
+
+/* ---- settling ----------------------------------------------------------------------------------- */
+
+/* Only chunks of the mark's layer along the first axis can have bytes on both sides of it. */
+static uint64_t layer_of(const struct grid *grid, uint64_t mark, uint64_t *first)
+{
+    uint64_t per_layer = grid->nchunks / grid->chunks[0];
+
+    *first = mark / grid->stride[0] / grid->chunk[0] * per_layer;
+    return per_layer;
+}
+
+static int sweep_once(struct sweep *sweep)
+{
+    uint64_t layer = layer_of(sweep->grid, sweep->mark, &sweep->first);
+    int error;
+
+    sweep->skipped = false;
+    error = batch_run(sweep->cache->pool, layer, cut_one, sweep);
+    return error ? error : delete_beyond(sweep);
+}
+
+static bool all_rewritten_locked(struct cache_dataset *dataset)
+{
+    uint64_t first;
+
+    layer_of(&dataset->grid, dataset->void_from, &first);
+    return ranges_cover(&dataset->restored, first, dataset->grid.nchunks);
+}
+
+/* Take the right to settle; false if there is nothing to settle (any more). */
+static bool begin_locked(struct cache_dataset *dataset, int *error)
+{
+    int64_t deadline = clock_now() + dataset->cache->patience;
+
+    while (dataset->settling && !*error)
+        *error = clock_wait(&dataset->cache->room, &dataset->cache->lock, deadline);
+    if (*error || dataset->void_from == UINT64_MAX || dataset->stale)
+        return false;
+    dataset->settling = true;
+    dataset->busy++;
+    return true;
+}
+
+static void end_locked(struct cache_dataset *dataset, bool done)
+{
+    dataset->settling = false;
+    dataset->busy--;
+    if (done) {
+        dataset->void_from = UINT64_MAX;
+        ranges_clear(&dataset->restored);
+    }
+    pthread_cond_broadcast(&dataset->cache->room);
+}
+
+/* What was in the way of a sweep has been stored, or has failed and is an error of its own. */
+static int await_puts_locked(struct cache_dataset *dataset)
+{
+    int64_t deadline = clock_now() + dataset->cache->patience;
+    int error = 0;
+
+    while (dataset->puts && !error)
+        error = clock_wait(&dataset->cache->room, &dataset->cache->lock, deadline);
+    return error;
+}
+
+int truncate_settle(struct cache_dataset *dataset)
+{
+    struct cache *cache = dataset->cache;
+    struct sweep sweep = {.cache = cache, .dataset = dataset, .store = dataset->store, .grid = &dataset->whole};
+    bool done = false;
+    int error = 0;
+
+    pthread_mutex_lock(&cache->lock);
+    if (!begin_locked(dataset, &error))
+        goto out;
+    sweep.mark = dataset->void_from;
+    while (!done && !error) {
+        done = all_rewritten_locked(dataset);
+        if (done)
+            break;
+        pthread_mutex_unlock(&cache->lock);
+        error = sweep_once(&sweep);
+        pthread_mutex_lock(&cache->lock);
+        dataset->changes++;
+        done = !sweep.skipped;
+        if (!error && !done)
+            error = await_puts_locked(dataset);
+    }
+    end_locked(dataset, done && !error);
+out:
+    pthread_mutex_unlock(&cache->lock);
+    return error;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What the public functions share. A connection is put together, and taken apart, in connection.c alone:
+ * configuration → store → pool → cache → datasets.
+ *
+ * The connection's lock guards the table of datasets and their counts of openers; it is never held
+ * across I/O. Lock order: connection, cache, pool.
+ */
+#ifndef DOSNA_CONNECTION_H
+#define DOSNA_CONNECTION_H
+
+#include <dosna/dosna.h>
+#include <pthread.h>
+
+#include "cache.h"
+#include "settings.h"
+#include "stats.h"
+#include "store.h"
+
+struct dn_connection {
+    dn_config *config;
+    const struct settings *settings; /* in config */
+    struct stats stats;
+    struct store *store;
+    struct pool *pool;
+    struct cache *cache;
+    pthread_mutex_t lock;
+    struct dn_dataset *datasets; /* hash by name: open ones, and idle ones whose chunks are kept */
+    struct dn_dataset *retired;  /* list: deleted or replaced while open */
+    unsigned idle;
+    uint64_t uses;               /* a clock for `used` */
+};
+
+struct dn_dataset {
+    dn_connection *conn;
+    char *name;
+    UT_hash_handle hh;
+    struct dn_dataset *prev, *next; /* in `retired` */
+    struct cache_dataset *cached;
+    unsigned openers;
+    bool retired;
+    uint64_t used;
+};
+
+/** Nobody has it open, and it is in no table. */
+void dataset_free(dn_dataset *dataset);
+
+#endif

@@ -1,0 +1,639 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "checked.h"
+#include "box.h"
+
+/* Datasets that nobody has open, but whose chunks stay in memory for the next opener. */
+#define MAX_IDLE 128
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static dn_dataset *find_locked(dn_connection *conn, const char *name)
+{
+    dn_dataset *dataset;
+
+    HASH_FIND_STR(conn->datasets, name, dataset);
+    return dataset;
+}
+
+static void open_locked(dn_dataset *dataset)
+{
+    if (dataset->openers++ == 0)
+        dataset->conn->idle--;
+    dataset->used = ++dataset->conn->uses;
+}
+
+static dn_dataset *dataset_new(dn_connection *conn, const char *name)
+{
+    dn_dataset *dataset = calloc(1, sizeof *dataset);
+
+    if (dataset)
+        dataset->name = strdup(name);
+    if (!dataset || !dataset->name) {
+        free(dataset);
+        return NULL;
+    }
+    dataset->conn = conn;
+    return dataset;
+}
+
+void dataset_free(dn_dataset *dataset)
+{
+    cache_remove_dataset(dataset->cached);
+    free(dataset->name);
+    free(dataset);
+}
+
+static bool is_dirty(const dn_dataset *dataset)
+{
+    bool dirty;
+
+    pthread_mutex_lock(&dataset->conn->cache->lock);
+    dirty = dataset->cached->dirty || dataset->cached->busy || dataset->cached->void_from != UINT64_MAX;
+    pthread_mutex_unlock(&dataset->conn->cache->lock);
+    return dirty;
+}
+
+static bool is_busy(const dn_dataset *dataset)
+{
+    bool busy;
+
+    pthread_mutex_lock(&dataset->conn->cache->lock);
+    busy = dataset->cached->busy;
+    pthread_mutex_unlock(&dataset->conn->cache->lock);
+    return busy;
+}
+
+/* Take out the idle dataset that was used longest ago, if there are too many. */
+static dn_dataset *surplus_locked(dn_connection *conn)
+{
+    dn_dataset *oldest = NULL, *dataset, *next;
+
+    if (conn->idle <= MAX_IDLE)
+        return NULL;
+    HASH_ITER(hh, conn->datasets, dataset, next)
+    if (!dataset->openers && (!oldest || dataset->used < oldest->used) && !is_dirty(dataset))
+        oldest = dataset;
+    if (oldest) {
+        HASH_DEL(conn->datasets, oldest);
+        conn->idle--;
+    }
+    return oldest;
+}
+
+/* Drop one opener, who may be the last one of a dataset that is gone. */
+static void drop_opener(dn_dataset *dataset)
+{
+    dn_connection *conn = dataset->conn;
+    dn_dataset *unused = NULL;
+
+    pthread_mutex_lock(&conn->lock);
+    assert(dataset->openers > 0);
+    if (--dataset->openers == 0) {
+        if (!dataset->retired) {
+            conn->idle++;
+            unused = surplus_locked(conn);
+        } else if (!is_busy(dataset)) { /* else a request hangs: kept until the connection ends */
+            DL_DELETE(conn->retired, dataset);
+            unused = dataset;
+        }
+    }
+    pthread_mutex_unlock(&conn->lock);
+    if (unused)
+        dataset_free(unused);
+}
+
+/* Take a dataset that is gone from the store out of the table; the caller becomes one of its openers, so that
+   it stays until the cache has let go of it. */
+static void retire_locked(dn_dataset *dataset)
+{
+    HASH_DEL(dataset->conn->datasets, dataset);
+    open_locked(dataset);
+    dataset->retired = true;
+    DL_APPEND(dataset->conn->retired, dataset);
+}
+
+/* Its chunks are dropped, and its openers get -ESTALE. */
+static int end_retired(dn_dataset *dataset)
+{
+    int error = cache_retire(dataset->cached);
+
+    drop_opener(dataset);
+    return error;
+}
+
+/* The store no longer has `name` as we knew it. With `only`: if it is still that one in the table. */
+static int forget_name(dn_connection *conn, const char *name, const dn_dataset *only)
+{
+    dn_dataset *dataset;
+
+    pthread_mutex_lock(&conn->lock);
+    dataset = find_locked(conn, name);
+    if (dataset && only && dataset != only)
+        dataset = NULL;
+    if (dataset)
+        retire_locked(dataset);
+    pthread_mutex_unlock(&conn->lock);
+    return dataset ? end_retired(dataset) : 0;
+}
+
+static int check_writable(const dn_connection *conn)
+{
+    return conn->settings->ro ? dn_fail(-EROFS, "mounted read-only") : 0;
+}
+
+/* ---- creating and opening ----------------------------------------------------------------------- */
+
+int dn_create(dn_connection *conn, const char *name, const struct dn_desc *desc, dn_dataset **out)
+{
+    uint64_t largest = store_limits(conn->store)->largest_chunk;
+    int error = check_writable(conn);
+
+    if (out)
+        *out = NULL;
+    if (!error)
+        error = dn_desc_check(desc);
+    if (!error && largest && dn_desc_chunk_nbytes(desc) > largest)
+        error = dn_fail(-EFBIG, "%s: a chunk has %llu bytes, and this store takes %llu at most", name,
+                        (unsigned long long)dn_desc_chunk_nbytes(desc), (unsigned long long)largest);
+    if (!error)
+        error = store_create(conn->store, name, desc);
+    if (error)
+        return error;
+    error = forget_name(conn, name, NULL);
+    return error || !out ? error : dn_open(conn, name, out);
+}
+
+/* Make an entry for what was opened in the store, unless somebody was faster. Takes over `store`. */
+static int add_dataset(dn_connection *conn, const char *name, struct store_dataset *store,
+                       const struct dn_desc *desc, dn_dataset **out)
+{
+    dn_dataset *dataset = dataset_new(conn, name), *other;
+    int error = dataset ? cache_add_dataset(conn->cache, store, desc, &dataset->cached) : -ENOMEM;
+
+    if (error) {
+        store_close_dataset(store);
+        if (dataset)
+            free(dataset->name);
+        free(dataset);
+        return dn_fail(error, "out of memory");
+    }
+    pthread_mutex_lock(&conn->lock);
+    other = find_locked(conn, name);
+    if (!other) {
+        HASH_ADD_KEYPTR(hh, conn->datasets, dataset->name, strlen(dataset->name), dataset);
+        if (!dataset->hh.tbl)
+            error = -ENOMEM;
+        else
+            conn->idle++;
+    }
+    *out = other ? other : dataset;
+    if (!error)
+        open_locked(*out);
+    pthread_mutex_unlock(&conn->lock);
+    if (other || error)
+        dataset_free(dataset);
+    return error ? dn_fail(error, "out of memory") : 0;
+}
+
+/* The dataset of this name that is known, with one more opener; NULL if none is. */
+static dn_dataset *open_known(dn_connection *conn, const char *name)
+{
+    dn_dataset *dataset;
+
+    pthread_mutex_lock(&conn->lock);
+    dataset = find_locked(conn, name);
+    if (dataset)
+        open_locked(dataset);
+    pthread_mutex_unlock(&conn->lock);
+    return dataset;
+}
+
+/* Is what we know still what the store has? A point of coherence. */
+static int reopen(dn_connection *conn, const char *name, dn_dataset *known, struct store_dataset *store,
+                  const struct dn_desc *desc, dn_dataset **out)
+{
+    if (dn_desc_equal(&known->cached->desc, desc)) {
+        store_close_dataset(store);
+        cache_new_epoch(known->cached);
+        *out = known;
+        return 0;
+    }
+    forget_name(conn, name, known);
+    drop_opener(known);
+    return add_dataset(conn, name, store, desc, out);
+}
+
+int dn_open(dn_connection *conn, const char *name, dn_dataset **out)
+{
+    dn_dataset *known = open_known(conn, name);
+    struct store_dataset *store = NULL;
+    struct dn_desc desc = {0};
+    int error;
+
+    *out = NULL;
+    if (known && conn->settings->cache == CACHE_ALWAYS) {
+        *out = known;
+        return 0;
+    }
+    error = store_open_dataset(conn->store, name, &store, &desc);
+    if (error && known) {
+        if (error == -ENOENT)
+            forget_name(conn, name, known);
+        drop_opener(known);
+    } else if (!error && known) {
+        error = reopen(conn, name, known, store, &desc, out);
+    } else if (!error) {
+        error = add_dataset(conn, name, store, &desc, out);
+    }
+    dn_desc_clear(&desc);
+    return error;
+}
+
+int dn_close(dn_dataset *dataset)
+{
+    int error = cache_flush(dataset->cached, false);
+
+    drop_opener(dataset);
+    return error;
+}
+
+int dn_sync(dn_connection *conn)
+{
+    dn_dataset *dataset, *next, **all;
+    unsigned count = 0;
+    int error = 0, failed;
+
+    pthread_mutex_lock(&conn->lock);
+    all = calloc(HASH_COUNT(conn->datasets) + 1, sizeof *all);
+    HASH_ITER(hh, conn->datasets, dataset, next)
+    if (all) {
+        open_locked(dataset);
+        all[count++] = dataset;
+    }
+    pthread_mutex_unlock(&conn->lock);
+    if (!all)
+        return dn_fail(-ENOMEM, "out of memory");
+    for (unsigned i = 0; i < count; i++) {
+        failed = dn_close(all[i]);
+        error = error ? error : failed;
+    }
+    free(all);
+    return error;
+}
+
+int dn_has(dn_connection *conn, const char *name)
+{
+    return store_has(conn->store, name);
+}
+
+/* ---- deleting and renaming ------------------------------------------------------------------------ */
+
+static int delete_chunks(dn_connection *conn, const char *name)
+{
+    struct store_dataset *store;
+    struct dn_desc desc = {0};
+    struct grid grid;
+    int error = store_open_dataset(conn->store, name, &store, &desc);
+
+    if (error == -EPROTO) /* no readable description, so no chunks that could be named */
+        return 0;
+    if (error)
+        return error;
+    grid_init(&grid, &desc);
+    error = chunks_delete(conn->cache, store, &grid);
+    if (!error)
+        error = store_delete_strays(store);
+    store_close_dataset(store);
+    dn_desc_clear(&desc);
+    return error;
+}
+
+int dn_delete(dn_connection *conn, const char *name)
+{
+    int error = check_writable(conn);
+
+    if (error)
+        return error;
+    error = store_has(conn->store, name);
+    if (error <= 0)
+        return error ? error : dn_fail(-ENOENT, "%s: no such dataset", name);
+    error = forget_name(conn, name, NULL);
+    if (!error && !store_can(conn->store, DN_DELETES_CHUNKS))
+        error = delete_chunks(conn, name);
+    return error ? error : store_delete(conn->store, name);
+}
+
+/* Under a new name; the object stays what it is, so that open handles go on. */
+static int rename_known(dn_connection *conn, const char *from, const char *to)
+{
+    char *name = strdup(to);
+    dn_dataset *dataset;
+
+    if (!name)
+        return dn_fail(-ENOMEM, "out of memory");
+    pthread_mutex_lock(&conn->lock);
+    dataset = find_locked(conn, from);
+    if (dataset) {
+        HASH_DEL(conn->datasets, dataset);
+        free(dataset->name);
+        dataset->name = name;
+        HASH_ADD_KEYPTR(hh, conn->datasets, dataset->name, strlen(dataset->name), dataset);
+    }
+    pthread_mutex_unlock(&conn->lock);
+    if (!dataset)
+        free(name);
+    return 0;
+}
+
+int dn_rename(dn_connection *conn, const char *from, const char *to)
+{
+    dn_dataset *known;
+    int error = check_writable(conn), result;
+
+    if (error)
+        return error;
+    known = open_known(conn, from);
+    error = known ? dn_close(known) : 0; /* what is dirty belongs to the old name */
+    if (error)
+        return error;
+    result = store_rename(conn->store, from, to);
+    if (result < 0)
+        return result;
+    error = forget_name(conn, to, NULL);
+    if (!error)
+        error = result ? rename_known(conn, from, to) : forget_name(conn, from, NULL);
+    return error;
+}
+
+/* ---- what it is ------------------------------------------------------------------------------------ */
+
+const struct dn_desc *dn_describe(const dn_dataset *dataset)
+{
+    return &dataset->cached->desc;
+}
+
+const char *dn_name(const dn_dataset *dataset)
+{
+    return dataset->name;
+}
+
+int64_t dn_mtime_ns(const dn_dataset *dataset)
+{
+    struct cache *cache = dataset->conn->cache;
+    int64_t mtime;
+
+    pthread_mutex_lock(&cache->lock);
+    mtime = dataset->cached->mtime_ns;
+    pthread_mutex_unlock(&cache->lock);
+    return mtime;
+}
+
+uint64_t dn_generation(const dn_dataset *dataset)
+{
+    struct cache *cache = dataset->conn->cache;
+    uint64_t generation;
+
+    pthread_mutex_lock(&cache->lock);
+    generation = dataset->cached->generation;
+    pthread_mutex_unlock(&cache->lock);
+    return generation;
+}
+
+void dn_verify(dn_dataset *dataset)
+{
+    cache_verify(dataset->cached);
+}
+
+/* ---- bytes and slabs ------------------------------------------------------------------------------- */
+
+static void count_bytes(dn_dataset *dataset, enum stat_id id, uint64_t n)
+{
+    stats_add(&dataset->conn->stats, id, n);
+}
+
+int64_t dn_pread(dn_dataset *dataset, void *buffer, size_t length, uint64_t offset)
+{
+    uint64_t nbytes = dataset->cached->grid.nbytes, n;
+    int error;
+
+    if (offset >= nbytes || !length)
+        return 0;
+    n = min_u64(length, nbytes - offset);
+    if (dataset->conn->settings->cache == CACHE_NEVER)
+        cache_new_epoch(dataset->cached);
+    error = cache_read_flat(dataset->cached, buffer, offset, n);
+    if (error)
+        return error;
+    count_bytes(dataset, STAT_USER_READ_BYTES, n);
+    return (int64_t)n;
+}
+
+int64_t dn_pwrite(dn_dataset *dataset, const void *buffer, size_t length, uint64_t offset)
+{
+    uint64_t nbytes = dataset->cached->grid.nbytes, n;
+    int error;
+
+    error = check_writable(dataset->conn);
+    if (error || !length)
+        return error;
+    if (offset >= nbytes)
+        return dn_fail(-ENOSPC, "the array ends at byte %llu", (unsigned long long)nbytes);
+    n = min_u64(length, nbytes - offset);
+    error = cache_write_flat(dataset->cached, buffer, offset, n);
+    if (error)
+        return error;
+    count_bytes(dataset, STAT_USER_WRITTEN_BYTES, n);
+    return (int64_t)n;
+}
+
+/* Bytes of the slab, or -EINVAL. */
+static int64_t check_slab(const dn_dataset *dataset, const uint64_t *start, const uint64_t *count)
+{
+    const struct dn_desc *desc = &dataset->cached->desc;
+    uint64_t bytes = desc->dtype.itemsize;
+
+    for (int i = 0; i < desc->ndim; i++) {
+        if (start[i] > desc->shape[i] || count[i] > desc->shape[i] - start[i])
+            return dn_fail(-EINVAL, "axis %d: [%llu, %llu) is not inside 0 … %llu", i,
+                           (unsigned long long)start[i], (unsigned long long)(start[i] + count[i]),
+                           (unsigned long long)desc->shape[i]);
+        bytes *= count[i];
+    }
+    return (int64_t)bytes;
+}
+
+int dn_read(dn_dataset *dataset, const uint64_t *start, const uint64_t *count, void *buffer)
+{
+    int64_t bytes = check_slab(dataset, start, count);
+    int error;
+
+    if (bytes <= 0)
+        return (int)bytes;
+    if (dataset->conn->settings->cache == CACHE_NEVER)
+        cache_new_epoch(dataset->cached);
+    error = cache_read_slab(dataset->cached, start, count, buffer);
+    if (!error)
+        count_bytes(dataset, STAT_USER_READ_BYTES, (uint64_t)bytes);
+    return error;
+}
+
+int dn_write(dn_dataset *dataset, const uint64_t *start, const uint64_t *count, const void *buffer)
+{
+    int64_t bytes = check_slab(dataset, start, count);
+    int error;
+
+    if (bytes <= 0)
+        return (int)bytes;
+    error = check_writable(dataset->conn);
+    if (!error)
+        error = cache_write_slab(dataset->cached, start, count, buffer);
+    if (!error)
+        count_bytes(dataset, STAT_USER_WRITTEN_BYTES, (uint64_t)bytes);
+    return error;
+}
+
+int dn_truncate(dn_dataset *dataset, uint64_t length)
+{
+    int error = check_writable(dataset->conn);
+
+    return error ? error : cache_truncate(dataset->cached, length);
+}
+
+int dn_flush(dn_dataset *dataset)
+{
+    return cache_flush(dataset->cached, false);
+}
+
+int dn_flush_written(dn_dataset *dataset)
+{
+    return cache_flush(dataset->cached, true);
+}
+
+int dn_clear(dn_dataset *dataset)
+{
+    int error = dn_truncate(dataset, 0);
+
+    return error ? error : cache_flush(dataset->cached, false);
+}
+
+/* ---- chunks ------------------------------------------------------------------------------------------ */
+
+static int check_index(const dn_dataset *dataset, const uint64_t *index)
+{
+    const struct dn_desc *desc = &dataset->cached->desc;
+
+    for (int i = 0; i < desc->ndim; i++)
+        if (index[i] >= dn_desc_grid(desc, i))
+            return dn_fail(-EINVAL, "axis %d: chunk %llu is not in the grid of %llu", i,
+                           (unsigned long long)index[i], (unsigned long long)dn_desc_grid(desc, i));
+    return 0;
+}
+
+int dn_chunk_has(dn_dataset *dataset, const uint64_t *index)
+{
+    struct dn_chunk_id id = {.index = index, .ndim = dataset->cached->desc.ndim};
+    int error = check_index(dataset, index);
+
+    if (error)
+        return error;
+    id.flat = grid_chunk_number(&dataset->cached->grid, index);
+    if (cache_chunk_is_dirty(dataset->cached, id.flat))
+        return 1;
+    return store_has_chunk(dataset->cached->store, &id);
+}
+
+/* A chunk's place in the array, in elements, and the part of it that lies inside the shape. */
+static void chunk_slab(const dn_dataset *dataset, const uint64_t *index, uint64_t *start, uint64_t *count)
+{
+    const struct dn_desc *desc = &dataset->cached->desc;
+
+    for (int i = 0; i < desc->ndim; i++) {
+        start[i] = index[i] * desc->chunk_size[i];
+        count[i] = min_u64(desc->chunk_size[i], desc->shape[i] - start[i]);
+    }
+}
+
+static bool same_counts(const uint64_t *a, const uint64_t *b, int n)
+{
+    return memcmp(a, b, (size_t)n * sizeof *a) == 0;
+}
+
+int dn_chunk_get(dn_dataset *dataset, const uint64_t *index, void *buffer)
+{
+    const struct dn_desc *desc = &dataset->cached->desc;
+    const struct grid *grid = &dataset->cached->grid;
+    uint64_t start[DN_MAX_NDIM], count[DN_MAX_NDIM], stride[DN_MAX_NDIM];
+    unsigned char *inside;
+    int error = check_index(dataset, index), last = desc->ndim - 1;
+
+    if (error)
+        return error;
+    chunk_slab(dataset, index, start, count);
+    if (same_counts(count, desc->chunk_size, desc->ndim))
+        return dn_read(dataset, start, count, buffer);
+
+    chunk_fill(dataset->cached, 0, buffer, grid->chunk_nbytes);
+    inside = malloc(grid->chunk_nbytes);
+    if (!inside)
+        return dn_fail(-ENOMEM, "out of memory");
+    error = dn_read(dataset, start, count, inside);
+    if (!error) {
+        count[last] *= desc->dtype.itemsize;
+        box_strides(desc->ndim, count, stride);
+        box_copy(desc->ndim, count, buffer, grid->chunk_stride, inside, stride);
+    }
+    free(inside);
+    return error;
+}
+
+int dn_chunk_set(dn_dataset *dataset, const uint64_t *index, const void *buffer)
+{
+    const struct dn_desc *desc = &dataset->cached->desc;
+    const struct grid *grid = &dataset->cached->grid;
+    uint64_t start[DN_MAX_NDIM], count[DN_MAX_NDIM], bytes[DN_MAX_NDIM], stride[DN_MAX_NDIM];
+    unsigned char *inside;
+    int error = check_index(dataset, index), last = desc->ndim - 1;
+
+    if (error)
+        return error;
+    chunk_slab(dataset, index, start, count);
+    if (same_counts(count, desc->chunk_size, desc->ndim))
+        return dn_write(dataset, start, count, buffer);
+
+    inside = malloc(grid->chunk_nbytes);
+    if (!inside)
+        return dn_fail(-ENOMEM, "out of memory");
+    memcpy(bytes, count, sizeof bytes);
+    bytes[last] *= desc->dtype.itemsize;
+    box_strides(desc->ndim, bytes, stride);
+    box_copy(desc->ndim, bytes, inside, stride, buffer, grid->chunk_stride);
+    error = dn_write(dataset, start, count, inside);
+    free(inside);
+    return error;
+}
+
+int dn_chunk_del(dn_dataset *dataset, const uint64_t *index)
+{
+    int error = check_index(dataset, index);
+
+    if (!error)
+        error = check_writable(dataset->conn);
+    if (error)
+        return error;
+    return cache_delete_chunk(dataset->cached, grid_chunk_number(&dataset->cached->grid, index));
+}
+
+int dn_chunk_list(dn_dataset *dataset, dn_chunk_fn fn, void *arg)
+{
+    int error = cache_flush(dataset->cached, false);
+
+    return error ? error : store_list_chunks(dataset->cached->store, fn, arg);
+}

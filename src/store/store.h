@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The strict door to a backend: the only code that calls one.
+ *
+ * It asserts what the core owes, checks what the backend returned, emulates what it lacks, counts every
+ * request, and tries again with back-off and jitter what may work a second time (-EAGAIN, -ETIMEDOUT,
+ * -ECONNRESET): up to `retries` times, waiting 0.1 s · 2^n (at most 10 s) with jitter. After that -EAGAIN
+ * and -ECONNRESET become -EIO. Not tried again: connecting, which has the backend's own time limit; a
+ * listing that has begun; creating and renaming after anything but -EAGAIN, as they may have happened.
+ *
+ * Functions block. A callback of a listing must not call the store: its turn is still taken. Any thread may call; limits.max_calls of the backend is honoured here.
+ */
+#ifndef DOSNA_STORE_H
+#define DOSNA_STORE_H
+
+#include <dosna/backend.h>
+#include "stats.h"
+
+struct store;
+struct store_dataset;
+
+struct store_settings {
+    int64_t retries;
+    double request_timeout; /* seconds: how long a call may wait for its turn */
+};
+
+/** Connect. `options` as the backend's rows filled it; it must live until store_close(). */
+int store_open(const struct dn_backend *backend, const char *connection, const void *options,
+               const struct store_settings *settings, struct stats *stats, struct store **out);
+void store_close(struct store *store);
+
+/** What is asked of the backend once, at connect. */
+const struct dn_backend *store_backend(const struct store *store);
+const struct dn_limits *store_limits(const struct store *store);
+bool store_can(const struct store *store, enum dn_ability ability);
+
+/** For the pool: the backend's thread_enter and thread_leave; `arg` is the store. */
+int store_thread_enter(void *store);
+void store_thread_leave(void *store);
+
+int store_list(struct store *store, dn_name_fn fn, void *arg);
+int store_create(struct store *store, const char *name, const struct dn_desc *desc);
+/** The description is checked with dn_desc_check(): bad ones give -EPROTO. `desc` is the caller's to clear. */
+int store_open_dataset(struct store *store, const char *name, struct store_dataset **out, struct dn_desc *desc);
+int store_has(struct store *store, const char *name);
+void store_close_dataset(struct store_dataset *dataset);
+int store_delete(struct store *store, const char *name);
+/** 1: handles that are open go on working; 0: they are to be opened again. */
+int store_rename(struct store *store, const char *from, const char *to);
+int store_usage(struct store *store, struct dn_usage *out);
+
+/** As the backend's; without DN_CAN_READ_RANGE the whole chunk is read and cut, without
+ *  DN_CAN_COMPARE `version` comes back empty. `version` is changed only when 0 is returned. A part
+ *  may be written only with DN_CAN_WRITE_RANGE. store_list_chunks() asks for each chunk of the grid,
+ *  one after the other, where the backend has no listing. */
+int store_read(struct store_dataset *dataset, const struct dn_chunk_id *id, uint64_t offset, void *buffer,
+               size_t length, struct dn_version *version);
+int store_write(struct store_dataset *dataset, const struct dn_chunk_id *id, uint64_t offset,
+                const void *buffer, size_t length, struct dn_version *version);
+int store_delete_chunk(struct store_dataset *dataset, const struct dn_chunk_id *id);
+int store_has_chunk(struct store_dataset *dataset, const struct dn_chunk_id *id);
+int store_list_chunks(struct store_dataset *dataset, dn_chunk_fn fn, void *arg);
+int store_delete_strays(struct store_dataset *dataset);
+int store_flush(struct store_dataset *dataset);
+
+/** Every backend that is built, in the order of backends/CMakeLists.txt; ends with NULL. */
+extern const struct dn_backend *const registry[];
+/** By name, or NULL. */
+const struct dn_backend *registry_find(const char *name);
+
+#endif

@@ -1,0 +1,1047 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The chunk cache over a backend that counts its calls, holds them at gates and fails when told. What is not
+ * said otherwise: 8 chunks of 4 KiB in a row, no prefetch, nothing is stored before a flush.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cache.h"
+#include "checked.h"
+#include "clock.h"
+#include "connection.h"
+#include "fault.h"
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CHUNK 4096
+#define CHUNKS 8
+#define NBYTES (CHUNKS * CHUNK)
+
+static struct fault_control control;
+static dn_connection *conn;
+static dn_dataset *set;
+static struct store_dataset *behind; /* the same dataset, past the cache */
+static struct dn_desc desc;
+
+/* ---- the stage ---------------------------------------------------------------------------------- */
+
+static void quiet(enum dn_log_level level, const char *line)
+{
+    (void)level;
+    (void)line;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    dn_log_sink(quiet);
+    assert_int_equal(fault_control_init(&control), 0);
+    fault_attach(&control);
+    return 0;
+}
+
+/* `pairs` is "key=value;key=value". */
+static void connect_to(const char *pairs)
+{
+    static const char common[] = "backend=fault;retries=0;request_timeout=30;cache_size=4M;prefetch=0;"
+                                 "dirty_expire=3600;njobs=4;";
+    dn_config *config = dn_config_new();
+    char text[400], *rest = text, *pair;
+
+    snprintf(text, sizeof text, "%s%s", common, pairs);
+    while ((pair = strsep(&rest, ";"))) {
+        char *value = strchr(pair, '=');
+
+        if (!value)
+            continue;
+        *value++ = '\0';
+        assert_int_equal(dn_config_set(config, pair, value), 0);
+    }
+    assert_int_equal(dn_connect(config, "any", &conn), 0);
+    dn_config_free(config);
+}
+
+static void make_set(int ndim, const uint64_t *shape, const uint64_t *chunk)
+{
+    struct dn_desc other = {0};
+
+    assert_int_equal(dn_desc_init(&desc, ndim, shape, "|u1", chunk, "7"), 0);
+    assert_int_equal(dn_create(conn, "set", &desc, &set), 0);
+    assert_int_equal(store_open_dataset(conn->store, "set", &behind, &other), 0);
+    dn_desc_clear(&other);
+    fault_reset_counts(&control);
+}
+
+static void start(const char *pairs)
+{
+    connect_to(pairs);
+    make_set(1, (uint64_t[]){NBYTES}, (uint64_t[]){CHUNK});
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int op = 0; op < FAULT_OPS; op++) {
+        fault_open(&control, op);
+        fault_fail(&control, op, 1, 1, 0);
+    }
+    if (behind)
+        store_close_dataset(behind);
+    if (set)
+        assert_int_equal(dn_close(set), 0);
+    assert_int_equal(dn_disconnect(conn), 0);
+    dn_desc_clear(&desc);
+    behind = NULL;
+    set = NULL;
+    conn = NULL;
+    fault_attach(NULL);
+    fault_control_destroy(&control);
+    return 0;
+}
+
+static struct dn_chunk_id id_of(uint64_t chunk, uint64_t *index)
+{
+    grid_chunk_index(&set->cached->grid, chunk, index);
+    return (struct dn_chunk_id){chunk, index, desc.ndim};
+}
+
+/* Store a chunk of one value without the cache's knowledge. */
+static void put_behind(uint64_t chunk, int value)
+{
+    uint64_t index[DN_MAX_NDIM], nbytes = dn_desc_chunk_nbytes(&desc);
+    struct dn_chunk_id id = id_of(chunk, index);
+    unsigned char *bytes = malloc(nbytes);
+
+    memset(bytes, value, nbytes);
+    assert_int_equal(store_write(behind, &id, 0, bytes, nbytes, NULL), 0);
+    free(bytes);
+}
+
+static void put_all_behind(void)
+{
+    for (uint64_t i = 0; i < dn_desc_chunks(&desc); i++)
+        put_behind(i, (int)(10 + i));
+    fault_reset_counts(&control);
+}
+
+/* One byte as the store has it; -1: the chunk is not stored. */
+static int stored_byte(uint64_t offset)
+{
+    uint64_t index[DN_MAX_NDIM];
+    struct dn_chunk_id id = id_of(offset / CHUNK, index);
+    unsigned char byte;
+    int error = store_read(behind, &id, offset % CHUNK, &byte, 1, NULL);
+
+    if (error == -ENOENT)
+        return -1;
+    assert_int_equal(error, 0);
+    return byte;
+}
+
+static void write_bytes(uint64_t offset, uint64_t n, int value)
+{
+    unsigned char *bytes = malloc(n);
+
+    memset(bytes, value, n);
+    assert_int_equal(dn_pwrite(set, bytes, n, offset), n);
+    free(bytes);
+}
+
+/* All of [offset, offset + n) reads as `value`. */
+static void assert_bytes(uint64_t offset, uint64_t n, int value)
+{
+    unsigned char *bytes = malloc(n);
+
+    assert_int_equal(dn_pread(set, bytes, n, offset), n);
+    for (uint64_t i = 0; i < n; i++)
+        if (bytes[i] != value)
+            fail_msg("byte %d is %d, should be %d", (int)(offset + i), bytes[i], value);
+    free(bytes);
+}
+
+static void assert_calls(uint64_t reads, uint64_t writes)
+{
+    assert_int_equal(fault_calls(&control, FAULT_READ), reads);
+    assert_int_equal(fault_calls(&control, FAULT_WRITE), writes);
+}
+
+static uint64_t stat_of(const char *name)
+{
+    return dn_stat(conn, name);
+}
+
+/* Until a counter is there; gates hold everything else meanwhile. */
+static void await_stat(const char *name, uint64_t value)
+{
+    int64_t deadline = clock_now() + clock_ns(30);
+
+    while (stat_of(name) != value) {
+        if (clock_now() > deadline)
+            fail_msg("%s is %d, never %d", name, (int)stat_of(name), (int)value);
+        sched_yield();
+    }
+}
+
+static void reopen(void)
+{
+    assert_int_equal(dn_close(set), 0);
+    assert_int_equal(dn_open(conn, "set", &set), 0);
+}
+
+/* ---- another thread ----------------------------------------------------------------------------- */
+
+struct task {
+    pthread_t thread;
+    int (*fn)(struct task *task);
+    uint64_t offset, length;
+    int value;
+    int result;
+    unsigned char bytes[CHUNK];
+    _Atomic bool cancelled;
+};
+
+static bool is_cancelled(void *arg)
+{
+    return ((struct task *)arg)->cancelled;
+}
+
+static void *task_main(void *arg)
+{
+    struct task *task = arg;
+
+    dn_cancel_hook(is_cancelled, task);
+    task->result = task->fn(task);
+    return NULL;
+}
+
+static void begin(struct task *task, int (*fn)(struct task *task), uint64_t offset, uint64_t length)
+{
+    memset(task, 0, sizeof *task);
+    task->fn = fn;
+    task->offset = offset;
+    task->length = length;
+    assert_int_equal(pthread_create(&task->thread, NULL, task_main, task), 0);
+}
+
+static int join(struct task *task)
+{
+    pthread_join(task->thread, NULL);
+    return task->result;
+}
+
+static int do_read(struct task *task)
+{
+    return (int)dn_pread(set, task->bytes, task->length, task->offset);
+}
+
+static int do_flush(struct task *task)
+{
+    (void)task;
+    return dn_flush(set);
+}
+
+static int do_delete_chunk(struct task *task)
+{
+    return dn_chunk_del(set, &task->offset);
+}
+
+static int do_delete(struct task *task)
+{
+    (void)task;
+    return dn_delete(conn, "set");
+}
+
+/* ---- reading ------------------------------------------------------------------------------------ */
+
+static void test_single_flight(void **state)
+{
+    struct task reader[6];
+
+    (void)state;
+    start("");
+    put_all_behind();
+    fault_close(&control, FAULT_READ);
+    for (int i = 0; i < 6; i++)
+        begin(&reader[i], do_read, (uint64_t)i * 10, 100);
+    await_stat("dosnafs_cache_waits_total", 5);
+    fault_open(&control, FAULT_READ);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(join(&reader[i]), 100);
+        assert_int_equal(reader[i].bytes[99], 10);
+    }
+    assert_calls(1, 0);
+}
+
+static void test_shared_error(void **state)
+{
+    struct task reader[6];
+
+    (void)state;
+    start("");
+    put_all_behind();
+    fault_close(&control, FAULT_READ);
+    fault_fail(&control, FAULT_READ, 1, 1, -EIO);
+    for (int i = 0; i < 6; i++)
+        begin(&reader[i], do_read, 0, 100);
+    await_stat("dosnafs_cache_waits_total", 5);
+    fault_open(&control, FAULT_READ);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(join(&reader[i]), -EIO);
+    assert_calls(1, 0);
+    assert_bytes(0, CHUNK, 10);
+    assert_calls(2, 0);
+}
+
+/* With two threads one guess may run. Awaited, it is none any more: the next one begins. */
+static void test_awaited_guess_is_promoted(void **state)
+{
+    struct task first, second;
+
+    (void)state;
+    start("njobs=2;prefetch=1M");
+    put_all_behind();
+    fault_close(&control, FAULT_READ);
+    begin(&first, do_read, 0, CHUNK); /* from 0: chunk 1 is fetched ahead */
+    assert_int_equal(fault_wait_for(&control, FAULT_READ, 2), 0);
+    assert_true(fault_pass(&control, FAULT_READ, 0));
+    assert_int_equal(join(&first), CHUNK);
+    begin(&second, do_read, CHUNK, CHUNK);
+    assert_int_equal(fault_wait_for(&control, FAULT_READ, 2), 0);
+    assert_int_equal(stat_of("dosnafs_prefetch_late_total"), 1);
+    assert_true(fault_pass(&control, FAULT_READ, 1));
+    assert_int_equal(join(&second), CHUNK);
+    assert_int_equal(second.bytes[0], 11);
+    fault_open(&control, FAULT_READ);
+}
+
+static void await_idle(void)
+{
+    pthread_mutex_lock(&conn->cache->lock);
+    assert_int_equal(cache_wait_idle_locked(set->cached), 0);
+    pthread_mutex_unlock(&conn->cache->lock);
+}
+
+/* A guess that became old before anybody read it, and is asked about ahead of another reader, counts once. */
+static void test_guess_is_counted_once(void **state)
+{
+    const uint64_t mib = 1 << 20;
+
+    (void)state;
+    connect_to("cache_size=64M;prefetch=16M");
+    make_set(1, (uint64_t[]){16 * mib}, (uint64_t[]){mib});
+    put_all_behind();
+    assert_bytes(0, 1, 10); /* forward: block 1 comes */
+    await_idle();
+    cache_new_epoch(set->cached);
+    assert_bytes(2 * mib + 4096, 4096, 12);
+    assert_bytes(2 * mib, 4096, 12); /* backward: block 1 again */
+    await_idle();
+    assert_int_equal(conn->cache->guess_bytes, mib);
+    assert_bytes(mib, 1, 11);
+    await_idle();
+    assert_int_equal(stat_of("dosnafs_chunk_unchanged_total"), 1);
+    pthread_mutex_lock(&conn->cache->lock);
+    cache_check_locked(conn->cache);
+    pthread_mutex_unlock(&conn->cache->lock);
+}
+
+static void test_hole_is_asked_once(void **state)
+{
+    (void)state;
+    start("");
+    for (int i = 0; i < 3; i++)
+        assert_bytes(3 * CHUNK, CHUNK, 7);
+    assert_calls(1, 0);
+    assert_int_equal(stat_of("dosnafs_chunk_absent_total"), 1);
+    assert_bytes(3 * CHUNK + 5, 10, 7);
+    write_bytes(3 * CHUNK + 100, 10, 1); /* on a hole: nothing to read */
+    assert_bytes(3 * CHUNK, 100, 7);
+    assert_bytes(3 * CHUNK + 100, 10, 1);
+    assert_int_equal(dn_flush(set), 0);
+    assert_calls(1, 1);
+    assert_int_equal(stored_byte(3 * CHUNK + 100), 1);
+    assert_int_equal(stored_byte(3 * CHUNK + 110), 7);
+}
+
+static void test_cancel_ends_wait(void **state)
+{
+    struct task reader;
+
+    (void)state;
+    start("");
+    put_all_behind();
+    fault_close(&control, FAULT_READ);
+    begin(&reader, do_read, 0, 100);
+    assert_int_equal(fault_wait_for(&control, FAULT_READ, 1), 0);
+    reader.cancelled = true;
+    assert_int_equal(join(&reader), -EINTR);
+    fault_open(&control, FAULT_READ);
+    assert_bytes(0, CHUNK, 10);
+    assert_calls(1, 0); /* the fetch went on */
+}
+
+static void test_hanging_get_times_out(void **state)
+{
+    unsigned char byte;
+
+    (void)state;
+    start("");
+    put_all_behind();
+    conn->cache->patience = clock_ns(0.05);
+    fault_close(&control, FAULT_READ);
+    assert_int_equal(dn_pread(set, &byte, 1, 0), -ETIMEDOUT);
+    conn->cache->patience = clock_ns(60);
+    fault_open(&control, FAULT_READ);
+    assert_bytes(0, CHUNK, 10);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------ */
+
+static void test_whole_chunk_in_pieces(void **state)
+{
+    (void)state;
+    start("");
+    put_all_behind();
+    for (uint64_t at = 0; at < CHUNK; at += 512)
+        write_bytes((at * 5) % CHUNK, 512, 99); /* in any order */
+    assert_int_equal(dn_flush(set), 0);
+    assert_calls(0, 1);
+    assert_bytes(0, CHUNK, 99);
+    assert_int_equal(stored_byte(CHUNK - 1), 99);
+}
+
+static void test_partial_chunk(void **state)
+{
+    (void)state;
+    start("");
+    put_all_behind();
+    write_bytes(100, 50, 99);
+    assert_calls(0, 0);
+    assert_int_equal(stat_of("dosnafs_cache_dirty_bytes"), 50);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(fault_calls(&control, FAULT_WRITE), 1);
+    assert_int_equal(stat_of("dosnafs_writeback_partial_total"), 1);
+    assert_int_equal(stat_of("dosnafs_cache_dirty_bytes"), 0);
+    assert_int_equal(stored_byte(99), 10);
+    assert_int_equal(stored_byte(100), 99);
+    assert_int_equal(stored_byte(150), 10);
+}
+
+/* Many small writes become one interval, at the price of one read. */
+static void test_patchwork(void **state)
+{
+    (void)state;
+    start("");
+    put_all_behind();
+    for (uint64_t i = 0; i < 200; i++)
+        write_bytes(i * 20, 3, 99);
+    assert_calls(1, 0);
+    assert_bytes(20, 3, 99);
+    assert_bytes(23, 17, 10);
+    assert_int_equal(dn_flush(set), 0);
+    assert_calls(1, 1);
+    assert_int_equal(stored_byte(200 * 20 - 18), 99);
+    assert_int_equal(stored_byte(200 * 20), 10);
+}
+
+static void test_write_during_put(void **state)
+{
+    struct task flush;
+
+    (void)state;
+    start("");
+    put_all_behind();
+    write_bytes(0, 100, 50);
+    fault_close(&control, FAULT_WRITE);
+    begin(&flush, do_flush, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_WRITE, 1), 0);
+    write_bytes(50, 100, 60); /* the put stores a copy: no waiting */
+    assert_bytes(50, 100, 60);
+    fault_open(&control, FAULT_WRITE);
+    assert_int_equal(join(&flush), 0);
+    assert_bytes(0, 50, 50);
+    assert_bytes(50, 100, 60);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(stored_byte(49), 50);
+    assert_int_equal(stored_byte(50), 60);
+    assert_int_equal(stored_byte(149), 60);
+    assert_int_equal(stored_byte(150), 10);
+}
+
+static void test_failing_put(void **state)
+{
+    (void)state;
+    start("");
+    write_bytes(0, CHUNK / 2, 50);
+    fault_fail(&control, FAULT_WRITE, 1, 0, -ENOSPC);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(dn_flush(set), -ENOSPC);
+        assert_int_equal(stat_of("dosnafs_cache_dirty_bytes"), CHUNK / 2);
+        assert_bytes(0, CHUNK / 2, 50);
+    }
+    assert_int_equal(stat_of("dosnafs_writeback_errors_total"), 3);
+    assert_int_equal(stored_byte(0), -1);
+    fault_fail(&control, FAULT_WRITE, 1, 0, 0);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(stat_of("dosnafs_cache_dirty_bytes"), 0);
+    assert_int_equal(stored_byte(0), 50);
+}
+
+/* A flush error after which the writes count as not durable: the next flush asks again. */
+static void test_failing_flush(void **state)
+{
+    (void)state;
+    start("");
+    write_bytes(0, CHUNK, 50);
+    fault_fail(&control, FAULT_FLUSH, 1, 1, -EIO);
+    assert_int_equal(dn_flush(set), -EIO);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(fault_calls(&control, FAULT_FLUSH), 2);
+    assert_int_equal(dn_flush(set), 0); /* nothing new */
+    assert_int_equal(fault_calls(&control, FAULT_FLUSH), 2);
+}
+
+/* A flush may not say "durable" while another one still asks the store to make it so. */
+static void test_two_flushes(void **state)
+{
+    struct task first, second;
+
+    (void)state;
+    start("");
+    write_bytes(0, CHUNK, 50);
+    fault_close(&control, FAULT_FLUSH);
+    fault_fail(&control, FAULT_FLUSH, 1, 2, -EIO);
+    begin(&first, do_flush, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_FLUSH, 1), 0);
+    begin(&second, do_flush, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_FLUSH, 2), 0);
+    fault_open(&control, FAULT_FLUSH);
+    assert_int_equal(join(&first), -EIO);
+    assert_int_equal(join(&second), -EIO);
+    assert_int_equal(dn_flush(set), 0);
+}
+
+static void test_throttle_returns_error(void **state)
+{
+    unsigned char bytes[CHUNK] = {0};
+    int64_t done = 0;
+    int writes = 0;
+
+    (void)state;
+    connect_to("cache_size=1M;dirty_max=64K");
+    make_set(1, (uint64_t[]){16 << 20}, (uint64_t[]){CHUNK});
+    fault_fail(&control, FAULT_WRITE, 1, 0, -EDQUOT);
+    for (uint64_t at = 0; at < 16 << 20 && done >= 0; at += CHUNK, writes++)
+        done = dn_pwrite(set, bytes, CHUNK, at);
+    assert_int_equal(done, -EDQUOT);
+    assert_true(writes >= 10 && writes <= 100);
+    assert_true(stat_of("dosnafs_cache_dirty_bytes") <= 128 << 10);
+    assert_int_equal(dn_flush(set), -EDQUOT);
+    fault_fail(&control, FAULT_WRITE, 1, 0, 0);
+    assert_int_equal(dn_flush(set), 0);
+    assert_bytes(0, CHUNK, 0);
+}
+
+static void test_expiry(void **state)
+{
+    (void)state;
+    start("dirty_expire=0.05");
+    fault_close(&control, FAULT_WRITE);
+    write_bytes(0, 100, 50);
+    assert_int_equal(fault_wait_for(&control, FAULT_WRITE, 1), 0);
+    fault_open(&control, FAULT_WRITE);
+    await_stat("dosnafs_cache_dirty_bytes", 0);
+    assert_int_equal(stored_byte(0), 50);
+}
+
+/* ---- truncation --------------------------------------------------------------------------------- */
+
+static void test_truncate_and_rewrite(void **state)
+{
+    (void)state;
+    start("");
+    put_all_behind();
+    assert_int_equal(dn_truncate(set, 0), 0);
+    for (uint64_t at = 0; at < NBYTES; at += 1000)
+        write_bytes(at, min_u64(1000, NBYTES - at), 50);
+    assert_int_equal(dn_flush(set), 0);
+    assert_calls(0, CHUNKS);
+    assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 0);
+    assert_int_equal(fault_calls(&control, FAULT_LIST_CHUNKS), 0);
+    assert_bytes(0, NBYTES, 50);
+}
+
+static void test_truncate_partial(void **state)
+{
+    (void)state;
+    start("");
+    put_all_behind();
+    assert_bytes(0, CHUNK, 10);
+    assert_bytes(2 * CHUNK, CHUNK, 12);
+    assert_bytes(5 * CHUNK, CHUNK, 15);
+    fault_reset_counts(&control);
+    assert_int_equal(dn_truncate(set, 2 * CHUNK + 100), 0);
+    assert_bytes(2 * CHUNK + 100, NBYTES - 2 * CHUNK - 100, 7);
+    assert_bytes(2 * CHUNK, 100, 12);
+    assert_calls(0, 0); /* known without asking */
+    assert_int_equal(stored_byte(5 * CHUNK), 15);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5);
+    assert_int_equal(fault_calls(&control, FAULT_WRITE), 1);
+    for (uint64_t i = 3; i < CHUNKS; i++)
+        assert_int_equal(stored_byte(i * CHUNK), -1);
+    assert_int_equal(stored_byte(2 * CHUNK + 99), 12);
+    assert_int_equal(stored_byte(2 * CHUNK + 100), 7);
+    assert_int_equal(stored_byte(CHUNK), 11);
+    assert_bytes(2 * CHUNK + 100, CHUNK, 7);
+    assert_int_equal(dn_flush(set), 0); /* all was done */
+    assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5);
+}
+
+/* Dirty data beyond the mark go, those below stay, and what is written after it counts. */
+static void test_truncate_dirty(void **state)
+{
+    (void)state;
+    start("");
+    put_all_behind();
+    write_bytes(0, 100, 50);
+    write_bytes(4 * CHUNK, 100, 51);
+    assert_int_equal(dn_truncate(set, 50), 0);
+    assert_int_equal(stat_of("dosnafs_cache_dirty_bytes"), 50);
+    write_bytes(6 * CHUNK + 10, 10, 52);
+    assert_bytes(6 * CHUNK, 10, 7);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(stored_byte(49), 50);
+    assert_int_equal(stored_byte(50), 7);
+    assert_int_equal(stored_byte(4 * CHUNK), -1);
+    assert_int_equal(stored_byte(6 * CHUNK), 7);
+    assert_int_equal(stored_byte(6 * CHUNK + 10), 52);
+    assert_int_equal(stored_byte(6 * CHUNK + 20), 7);
+}
+
+static void test_truncate_twice(void **state)
+{
+    (void)state;
+    start("");
+    put_all_behind();
+    assert_int_equal(dn_truncate(set, 4 * CHUNK), 0);
+    write_bytes(5 * CHUNK, CHUNK, 50);
+    assert_int_equal(dn_truncate(set, 2 * CHUNK), 0);
+    assert_bytes(CHUNK, CHUNK, 11);
+    assert_bytes(2 * CHUNK, 6 * CHUNK, 7);
+    assert_int_equal(dn_flush(set), 0);
+    for (uint64_t i = 2; i < CHUNKS; i++)
+        assert_int_equal(stored_byte(i * CHUNK), -1);
+    assert_int_equal(stored_byte(CHUNK), 11);
+}
+
+static void test_failing_delete_is_tried_again(void **state)
+{
+    (void)state;
+    start("");
+    put_all_behind();
+    assert_int_equal(dn_truncate(set, 6 * CHUNK), 0);
+    fault_fail(&control, FAULT_DELETE_CHUNK, 1, 0, -EACCES);
+    assert_int_equal(dn_flush(set), -EACCES);
+    assert_int_equal(dn_flush(set), -EACCES);
+    assert_bytes(6 * CHUNK, 2 * CHUNK, 7);
+    fault_fail(&control, FAULT_DELETE_CHUNK, 1, 0, 0);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(stored_byte(6 * CHUNK), -1);
+    assert_int_equal(stored_byte(7 * CHUNK), -1);
+}
+
+/* ---- deleting ----------------------------------------------------------------------------------- */
+
+static void test_delete_chunk_after_put(void **state)
+{
+    struct task flush, del;
+
+    (void)state;
+    start("");
+    write_bytes(0, 100, 50);
+    fault_close(&control, FAULT_WRITE);
+    begin(&flush, do_flush, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_WRITE, 1), 0);
+    begin(&del, do_delete_chunk, 0, 0);
+    fault_open(&control, FAULT_WRITE);
+    assert_int_equal(join(&flush), 0);
+    assert_int_equal(join(&del), 0);
+    assert_int_equal(stored_byte(0), -1);
+    assert_bytes(0, CHUNK, 7);
+}
+
+/* A reader between the delete's beginning and its end may see what was there; one after it may not. */
+static void test_read_during_delete_chunk(void **state)
+{
+    struct task del, reader;
+
+    (void)state;
+    start("");
+    put_all_behind();
+    fault_close(&control, FAULT_DELETE_CHUNK);
+    begin(&del, do_delete_chunk, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_DELETE_CHUNK, 1), 0);
+    begin(&reader, do_read, 0, CHUNK);
+    assert_int_equal(join(&reader), CHUNK);
+    fault_open(&control, FAULT_DELETE_CHUNK);
+    assert_int_equal(join(&del), 0);
+    assert_bytes(0, CHUNK, 7);
+    assert_int_equal(dn_chunk_del(set, (uint64_t[]){0}), -ENOENT);
+    assert_int_equal(dn_chunk_has(set, (uint64_t[]){0}), 0);
+}
+
+static void test_write_during_delete_chunk(void **state)
+{
+    struct task del;
+
+    (void)state;
+    start("");
+    put_all_behind();
+    fault_close(&control, FAULT_DELETE_CHUNK);
+    begin(&del, do_delete_chunk, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_DELETE_CHUNK, 1), 0);
+    write_bytes(0, CHUNK, 50); /* complete, but its put has to wait */
+    assert_int_equal(fault_calls(&control, FAULT_WRITE), 0);
+    fault_open(&control, FAULT_DELETE_CHUNK);
+    assert_int_equal(join(&del), 0);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(stored_byte(0), 50);
+}
+
+static void test_retired_is_stale(void **state)
+{
+    unsigned char byte = 1;
+
+    (void)state;
+    start("");
+    put_all_behind();
+    assert_bytes(0, CHUNK, 10);
+    write_bytes(CHUNK, 10, 50);
+    assert_int_equal(dn_delete(conn, "set"), 0);
+    assert_int_equal(dn_pread(set, &byte, 1, 0), -ESTALE);
+    assert_int_equal(dn_pwrite(set, &byte, 1, 0), -ESTALE);
+    assert_int_equal(dn_close(set), 0);
+    assert_int_equal(dn_open(conn, "set", &set), -ENOENT);
+    set = NULL;
+    assert_int_equal(stat_of("dosnafs_cache_dirty_bytes"), 0);
+}
+
+/* The last opener leaves while the deletion waits for what is in flight. */
+static void test_close_during_delete(void **state)
+{
+    struct task reader, del;
+    unsigned char byte;
+
+    (void)state;
+    start("prefetch=1M");
+    put_all_behind();
+    fault_close(&control, FAULT_READ);
+    begin(&reader, do_read, 0, CHUNK);
+    assert_int_equal(fault_wait_for(&control, FAULT_READ, 2), 0);
+    assert_true(fault_pass(&control, FAULT_READ, 0));
+    assert_int_equal(join(&reader), CHUNK); /* chunk 1, fetched ahead, still is on its way */
+    begin(&del, do_delete, 0, 0);
+    while (dn_pread(set, &byte, 1, 0) != -ESTALE)
+        sched_yield();
+    assert_int_equal(dn_close(set), 0);
+    set = NULL;
+    fault_open(&control, FAULT_READ);
+    assert_int_equal(join(&del), 0);
+    assert_int_equal(dn_has(conn, "set"), 0);
+}
+
+/* ---- coherence ---------------------------------------------------------------------------------- */
+
+static void read_all(unsigned char *bytes)
+{
+    assert_int_equal(dn_pread(set, bytes, NBYTES, 0), NBYTES);
+}
+
+static void test_reopen(void **state)
+{
+    static unsigned char bytes[NBYTES];
+    uint64_t before;
+
+    (void)state;
+    start("");
+    put_all_behind();
+    read_all(bytes);
+    before = stat_of("dosnafs_chunk_get_bytes_total");
+    reopen();
+    read_all(bytes);
+    assert_int_equal(stat_of("dosnafs_chunk_get_bytes_total"), before);
+    assert_int_equal(stat_of("dosnafs_chunk_unchanged_total"), CHUNKS);
+    read_all(bytes); /* not asked again */
+    assert_calls(2 * CHUNKS, 0);
+
+    put_behind(3, 99);
+    read_all(bytes); /* between two opens what is known may be given */
+    reopen();
+    assert_bytes(3 * CHUNK, CHUNK, 99);
+    assert_bytes(4 * CHUNK, CHUNK, 14);
+}
+
+/* What this connection stored itself needs no second look at the data. */
+static void test_reopen_after_write(void **state)
+{
+    (void)state;
+    start("");
+    write_bytes(0, CHUNK, 50);
+    reopen();
+    assert_bytes(0, CHUNK, 50);
+    assert_int_equal(stat_of("dosnafs_chunk_get_bytes_total"), 0);
+    assert_int_equal(stat_of("dosnafs_chunk_unchanged_total"), 1);
+}
+
+static void test_reopen_finds_hole_filled(void **state)
+{
+    (void)state;
+    start("");
+    assert_bytes(0, CHUNK, 7);
+    put_behind(0, 30);
+    reopen();
+    assert_bytes(0, CHUNK, 30);
+}
+
+static void test_modes(void **state)
+{
+    static const struct {
+        const char *mode;
+        uint64_t reads;
+        int seen;
+    } cases[] = {{"cache=never", 4, 99}, {"cache=always", 1, 10}};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        start(cases[i].mode);
+        put_all_behind();
+        for (int n = 0; n < 3; n++)
+            assert_bytes(0, CHUNK, 10);
+        put_behind(0, 99);
+        reopen();
+        assert_bytes(0, CHUNK, cases[i].seen);
+        assert_int_equal(fault_calls(&control, FAULT_READ), cases[i].reads);
+        if (i == 0) {
+            tear_down(NULL);
+            set_up(NULL);
+        }
+    }
+}
+
+/* A put of a chunk in several blocks gives its version to those blocks only that it stored as they are. */
+static void test_stale_piece_stays_stale(void **state)
+{
+    (void)state;
+    connect_to("cache_size=1M");
+    make_set(2, (uint64_t[]){128, 4096}, (uint64_t[]){64, 4096});
+    assert_true(set->cached->grid.blocks_per_chunk >= 4);
+    put_behind(0, 10);
+    assert_bytes(0, 100, 10);
+    put_behind(0, 20);
+    reopen();
+    write_bytes(63 * 4096, 100, 50);
+    assert_int_equal(dn_flush(set), 0);
+    assert_bytes(0, 100, 20);
+    assert_bytes(63 * 4096, 100, 50);
+    assert_bytes(63 * 4096 + 100, 100, 20);
+}
+
+/* What another stored before the reopening may not be undone by a write to another part of the chunk. */
+static void test_write_to_stale_block(void **state)
+{
+    (void)state;
+    start("");
+    put_behind(0, 10);
+    assert_bytes(0, CHUNK, 10);
+    assert_bytes(CHUNK, CHUNK, 7); /* a hole */
+    put_behind(0, 20);
+    put_behind(1, 21);
+    reopen();
+    write_bytes(100, 50, 50);
+    write_bytes(CHUNK + 100, 50, 51);
+    assert_bytes(0, 100, 20);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(stored_byte(99), 20);
+    assert_int_equal(stored_byte(100), 50);
+    assert_int_equal(stored_byte(CHUNK + 99), 21);
+    assert_int_equal(stored_byte(CHUNK + 100), 51);
+    assert_bytes(150, CHUNK - 150, 20);
+}
+
+/* ---- without threads ---------------------------------------------------------------------------- */
+
+/* A part that is no range of the block needs the block first. */
+static void test_serial_slab_write(void **state)
+{
+    unsigned char bytes[100], got[100];
+
+    (void)state;
+    connect_to("engine=cpu");
+    make_set(2, (uint64_t[]){64, 64}, (uint64_t[]){32, 32});
+    conn->cache->patience = clock_ns(5);
+    memset(bytes, 9, sizeof bytes);
+    assert_int_equal(dn_write(set, (uint64_t[]){3, 3}, (uint64_t[]){10, 10}, bytes), 0);
+    assert_int_equal(dn_read(set, (uint64_t[]){3, 3}, (uint64_t[]){10, 10}, got), 0);
+    assert_memory_equal(bytes, got, sizeof got);
+    fault_fail(&control, FAULT_READ, 1, 1, -EIO);
+    assert_int_equal(dn_write(set, (uint64_t[]){3, 40}, (uint64_t[]){10, 10}, bytes), -EIO);
+    assert_int_equal(dn_write(set, (uint64_t[]){3, 40}, (uint64_t[]){10, 10}, bytes), 0);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------- */
+
+static _Atomic uint64_t peak;
+
+static int do_random(struct task *task)
+{
+    unsigned seed = (unsigned)task->offset;
+    static const uint64_t nbytes = 24 << 20;
+    unsigned char *bytes = calloc(1, 300000);
+    int64_t done = 0;
+
+    for (int i = 0; i < 150 && done >= 0; i++) {
+        uint64_t n = 1 + (uint64_t)rand_r(&seed) % 300000, at = (uint64_t)rand_r(&seed) % (nbytes - n), now;
+
+        done = rand_r(&seed) % 2 ? dn_pread(set, bytes, n, at) : dn_pwrite(set, bytes, n, at);
+        now = stat_of("dosnafs_cache_bytes");
+        if (now > peak)
+            peak = now;
+    }
+    free(bytes);
+    return done < 0 ? (int)done : 0;
+}
+
+static void test_memory_bound(void **state)
+{
+    struct task task[4];
+    unsigned seed = (unsigned)time(NULL);
+
+    (void)state;
+    print_message("seed %u\n", seed);
+    connect_to("cache_size=2M;prefetch=auto;dirty_expire=0.05");
+    make_set(3, (uint64_t[]){96, 512, 512}, (uint64_t[]){16, 64, 128});
+    peak = 0;
+    for (unsigned i = 0; i < 4; i++)
+        begin(&task[i], do_random, seed + i, 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(join(&task[i]), 0);
+    assert_true(peak > 1 << 20);
+    assert_true(peak <= 2 << 20);
+}
+
+/* ---- amplification ------------------------------------------------------------------------------ */
+
+static const struct geometry {
+    int ndim;
+    uint64_t shape[3], chunk[3];
+} geometries[] = {
+    {1, {3000001}, {100000}},
+    {2, {1500, 2000}, {128, 256}},
+    {3, {90, 200, 210}, {32, 32, 32}},
+    {3, {64, 256, 256}, {64, 64, 64}},
+};
+
+static void run_sequential(const struct geometry *g, uint64_t cache_size, uint64_t request)
+{
+    unsigned char *bytes = malloc(request);
+    uint64_t stored = 0, nbytes;
+    char pairs[100];
+
+    snprintf(pairs, sizeof pairs, "prefetch=auto;cache_size=%llu", (unsigned long long)cache_size);
+    connect_to(pairs);
+    make_set(g->ndim, g->shape, g->chunk);
+    put_all_behind();
+    for (uint64_t i = 0; i < grid_block_count(&set->cached->grid); i++) {
+        struct block_box box;
+
+        grid_block(&set->cached->grid, i, &box);
+        stored += box.nbytes;
+    }
+    nbytes = dn_desc_nbytes(&desc);
+    for (uint64_t at = 0; at < nbytes; at += request)
+        assert_int_equal(dn_pread(set, bytes, request, at), min_u64(request, nbytes - at));
+    if (stat_of("dosnafs_chunk_get_bytes_total") != stored)
+        fail_msg("%llu bytes of cache, requests of %llu: %llu bytes were read, %llu are stored",
+                 (unsigned long long)cache_size, (unsigned long long)request,
+                 (unsigned long long)stat_of("dosnafs_chunk_get_bytes_total"), (unsigned long long)stored);
+    free(bytes);
+}
+
+/* Sequential reading fetches each byte once, however small the cache. */
+static void test_sequential_reads_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof geometries / sizeof *geometries; i++) {
+        const struct geometry *g = &geometries[i];
+        struct grid grid;
+        uint64_t slab;
+
+        assert_int_equal(dn_desc_init(&desc, g->ndim, g->shape, "|u1", g->chunk, NULL), 0);
+        grid_init(&grid, &desc);
+        dn_desc_clear(&desc);
+        slab = grid_slab_memory(&grid);
+        for (int size = 0; size < 4; size++) {
+            uint64_t cache = (const uint64_t[]){4 * slab, slab, slab / 4, slab / 16}[size];
+
+            run_sequential(g, max_u64(cache, 128 << 10), size % 2 ? 10000 : 65536);
+            tear_down(NULL);
+            set_up(NULL);
+        }
+    }
+    start("");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_single_flight),
+        TEST(test_shared_error),
+        TEST(test_awaited_guess_is_promoted),
+        TEST(test_guess_is_counted_once),
+        TEST(test_hole_is_asked_once),
+        TEST(test_cancel_ends_wait),
+        TEST(test_hanging_get_times_out),
+        TEST(test_whole_chunk_in_pieces),
+        TEST(test_partial_chunk),
+        TEST(test_patchwork),
+        TEST(test_write_during_put),
+        TEST(test_failing_put),
+        TEST(test_failing_flush),
+        TEST(test_two_flushes),
+        TEST(test_throttle_returns_error),
+        TEST(test_expiry),
+        TEST(test_truncate_and_rewrite),
+        TEST(test_truncate_partial),
+        TEST(test_truncate_dirty),
+        TEST(test_truncate_twice),
+        TEST(test_failing_delete_is_tried_again),
+        TEST(test_delete_chunk_after_put),
+        TEST(test_read_during_delete_chunk),
+        TEST(test_write_during_delete_chunk),
+        TEST(test_retired_is_stale),
+        TEST(test_close_during_delete),
+        TEST(test_reopen),
+        TEST(test_reopen_after_write),
+        TEST(test_reopen_finds_hole_filled),
+        TEST(test_modes),
+        TEST(test_stale_piece_stays_stale),
+        TEST(test_write_to_stale_block),
+        TEST(test_serial_slab_write),
+        TEST(test_memory_bound),
+        TEST(test_sequential_reads_once),
+    };
+    return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
+}
