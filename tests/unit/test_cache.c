@@ -731,6 +731,7 @@ static void test_retired_is_stale(void **state)
     assert_int_equal(dn_delete(conn, "set"), 0);
     assert_int_equal(dn_pread(set, &byte, 1, 0), -ESTALE);
     assert_int_equal(dn_pwrite(set, &byte, 1, 0), -ESTALE);
+    assert_int_equal(dn_truncate(set, 0), -ESTALE);
     assert_int_equal(dn_close(set), 0);
     assert_int_equal(dn_open(conn, "set", &set), -ENOENT);
     set = NULL;

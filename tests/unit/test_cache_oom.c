@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The library when memory runs out: in a short life of a connection every allocation fails once. Each run ends
- * with -ENOMEM or without loss, frees all it took, and does not wait for memory that nobody will give back. Without threads, as
- * the counting of allocations asks for.
+ * The library when memory runs out: in a short life of a connection every allocation fails once. Each run
+ * ends with -ENOMEM or without loss, frees all it took, and does not wait for memory that nobody will give
+ * back. Without threads, as the counting of allocations asks for.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,12 +51,11 @@ static int write_parts(dn_dataset *set)
     return done < 0 ? (int)done : 0;
 }
 
-static int use(dn_connection *conn, dn_dataset *set)
+static int use(dn_dataset *set)
 {
     uint64_t start[] = {5, 5}, count[] = {20, 20};
     int code = write_parts(set);
 
-    (void)conn;
     if (!code)
         code = check(set);
     if (!code)
@@ -85,7 +84,7 @@ static int with_connection(dn_connection *conn)
     dn_desc_clear(&desc);
     if (code)
         return code;
-    code = use(conn, set);
+    code = use(set);
     closed = dn_close(set);
     code = code ? code : closed;
     return code ? code : dn_delete(conn, "set");
@@ -112,7 +111,8 @@ static int live(void *arg)
 
 static void test_out_of_memory(void **state)
 {
-    const char *pairs[] = {"backend", "ram", "engine", "cpu", "dirty_expire", "3600", "cache_size", "1M", NULL};
+    const char *pairs[] = {"backend", "ram", "engine", "cpu", "dirty_expire", "3600",
+                           "cache_size", "1M", NULL};
 
     (void)state;
     dn_log_sink(quiet);

@@ -13,6 +13,7 @@
 #include <ftw.h>
 #include <hdf5.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -517,6 +518,23 @@ static void test_not_a_file(void **test_state)
         assert_int_equal(read_victim(), -ENOENT);
         check_victim_is_well();
     }
+}
+
+/* Whoever kills libhdf5's process costs no reader anything. */
+static void test_helper_killed(void **test_state)
+{
+    FILE *children = fopen("/proc/thread-self/children", "r");
+    int pid = 0;
+    (void)test_state;
+
+    if (children == NULL)
+        skip();
+    make_victim();
+    assert_int_equal(read_victim(), 0);
+    assert_int_equal(fscanf(children, "%d", &pid), 1);
+    fclose(children);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    check_victim_is_well();
 }
 
 static void test_locked(void **test_state)
@@ -1126,6 +1144,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_truncated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flipped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_not_a_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_helper_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_locked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_foreign, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_times_differ, set_up, tear_down),

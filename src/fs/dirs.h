@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Names: which node and part a directory entry stands for, and what creating, listing, renaming and
+ * removing entries does.
+ *
+ * Two things are done for programs that copy a dataset as a tree:
+ *
+ *   Clones. cp -r, cp -a and tar make NAME, then NAME/.meta and NAME/data, both with O_CREAT|O_EXCL.
+ *   When `.meta` is closed the dataset exists and so does `data`; the kernel would look it up, find it
+ *   and answer EEXIST. So to the process that created `.meta` with O_EXCL, `data` is absent at its
+ *   first lookup, once, and it may create it then. A process that creates `.meta` any other way (a
+ *   shell's >) sees nothing of this.
+ *
+ *   Aliases. rsync writes `.data.XXXXXX` (and `.meta.XXXXXX`) and renames it over `data`. In a dataset
+ *   such a name (a dot, the target, a dot, six characters) is a second name of the target itself, made
+ *   and removed like a file, never listed; renaming it onto the target drops it. So what is written
+ *   through it is in place at once. To the kernel it is an inode of its own: a rename between two
+ *   names of one inode would never reach us. rsync gives the file a mode for the time being, which is
+ *   accepted and ignored. Each part has one alias at a time, the newest.
+ */
+#ifndef DOSNAFS_DIRS_H
+#define DOSNAFS_DIRS_H
+
+#include "fs.h"
+#include "names.h"
+
+/** What a name leads to: a pinned node, given back with tree_put(), and its part. */
+struct place {
+    struct node *node;
+    enum node_part part;
+    bool created; /* dirs_create(): the file is new under its real name */
+    bool alias;
+};
+
+/** Find `entry` in a directory for process `pid`. -ENOENT; -ENAMETOOLONG; the store's errors. */
+int dirs_lookup(struct fs *fs, struct node *parent, const char *entry, pid_t pid, struct place *out);
+
+/** Make a file. -EPERM where no file can be made; -EEXIST with O_EXCL in `flags`. */
+int dirs_create(struct fs *fs, struct node *parent, const char *entry, int flags, pid_t pid,
+                struct place *out);
+
+int dirs_mkdir(struct fs *fs, struct node *parent, const char *entry, struct place *out);
+int dirs_unlink(struct fs *fs, struct node *parent, const char *entry);
+int dirs_rmdir(struct fs *fs, struct node *parent, const char *entry);
+int dirs_rename(struct fs *fs, struct node *parent, const char *entry, struct node *to_parent,
+                const char *to_entry, unsigned flags);
+
+/* ---- listings ------------------------------------------------------------------------------- */
+
+/** The entries of a directory at one moment, so that offsets stay right while it is read. */
+struct listing {
+    struct node *node;
+    char **names; /* the root's: of datasets and drafts */
+    size_t count, room;
+};
+
+/** One entry. */
+struct entry {
+    char text[NAME_ENTRY_MAX + 1]; /* "": a hidden file, which is passed over */
+    uint64_t inode;
+    bool directory;
+    const char *dataset; /* of a dataset's directory in the root: its name */
+};
+
+/** List a directory. The listing is empty before, and cleared with dirs_listing_clear(). */
+int dirs_list(struct fs *fs, struct node *node, struct listing *out);
+/** Entry number `i` (0 is "."). False: there are no more. */
+bool dirs_entry(struct fs *fs, const struct listing *listing, size_t i, struct entry *out);
+void dirs_listing_clear(struct listing *listing);
+
+#endif

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * `data`: the array as a flat file. Its size is that of the array, always, but for a file that was
+ * truncated and is still open: there it is what POSIX says, for everybody in this mount.
+ */
+#include "files.h"
+
+#include "report.h"
+
+#include <dosna/dosna.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool writable(const struct handle *handle)
+{
+    return (handle->flags & O_ACCMODE) != O_RDONLY;
+}
+
+static uint64_t length_now(struct node *node, uint64_t nbytes)
+{
+    return node->stream ? min_u64(atomic_load(&node->stream->length), nbytes) : nbytes;
+}
+
+/* ---- lengths -------------------------------------------------------------------------------- */
+
+static bool fill_is_zero(const struct dn_desc *desc)
+{
+    for (uint32_t i = 0; desc->fill && i < desc->dtype.itemsize; i++) {
+        if (desc->fill[i])
+            return false;
+    }
+    return true;
+}
+
+/** What a seek or an extending truncation leaves behind: zeros, which a truncated part with a fill value
+ *  of zero bytes reads as already. */
+static int fill_gap(dn_dataset *dataset, uint64_t from, uint64_t to)
+{
+    static char zeros[1 << 20];
+
+    if (fill_is_zero(dn_describe(dataset)))
+        return 0;
+    while (from < to) {
+        int64_t count = dn_pwrite(dataset, zeros, min_u64(sizeof zeros, to - from), from);
+
+        if (count < 0)
+            return (int)count;
+        from += (uint64_t)count;
+    }
+    return 0;
+}
+
+/** Make the length of an open file `length`; the caller holds the write lock alone. */
+static int set_length(struct stream *stream, dn_dataset *dataset, uint64_t nbytes, uint64_t length)
+{
+    uint64_t before = min_u64(atomic_load(&stream->length), nbytes);
+    int err = 0;
+
+    if (length == before)
+        return 0;
+    atomic_store(&stream->dirty, true);
+    if (length < before)
+        err = dn_truncate(dataset, length);
+    else
+        err = fill_gap(dataset, before, length);
+    if (err == 0)
+        atomic_store(&stream->length, length);
+    return err;
+}
+
+static int truncate_open(struct stream *stream, dn_dataset *dataset, uint64_t nbytes, uint64_t length)
+{
+    pthread_rwlock_wrlock(&stream->write_lock);
+    int err = set_length(stream, dataset, nbytes, length);
+    pthread_rwlock_unlock(&stream->write_lock);
+    return err;
+}
+
+/* ---- open and close ------------------------------------------------------------------------- */
+
+/** Only who reads through the kernel's pages needs to know whether they still hold. */
+static bool verify_pages(struct handle *handle)
+{
+    if (handle->direct_io || handle->created || (handle->flags & O_TRUNC) ||
+        (handle->flags & O_ACCMODE) == O_WRONLY)
+        return false;
+    dn_verify(handle->dataset);
+    return true;
+}
+
+/** Count the opener, and tell whether the kernel's pages are still right. */
+static int enter_stream(struct fs *fs, struct handle *handle)
+{
+    struct node *node = handle->node;
+    bool verified = fs->cache == CACHE_ALWAYS || verify_pages(handle);
+    uint64_t generation = dn_generation(handle->dataset);
+
+    pthread_mutex_lock(&fs->tree.lock);
+    struct stream *stream = tree_stream(node);
+    if (stream) {
+        handle->keep_cache = verified && node->generation == generation && !node->pages_stale;
+        node->generation = generation;
+        node->pages_stale = false;
+        if (stream->opens++ == 0)
+            stream->push = (struct push){0};
+        stream->writers += writable(handle);
+        stream->closing = false;
+    }
+    pthread_mutex_unlock(&fs->tree.lock);
+    if (!stream)
+        return dn_fail(-ENOMEM, "no memory");
+    if (writable(handle))
+        push_wait(fs, node, NULL);
+    return 0;
+}
+
+static void leave_stream(struct fs *fs, struct handle *handle)
+{
+    struct node *node = handle->node;
+    struct stream *stream = node->stream;
+
+    pthread_mutex_lock(&fs->tree.lock);
+    stream->opens--;
+    stream->writers -= writable(handle);
+    stream->idle -= atomic_load(&handle->idle);
+    stream->closing = stream->opens && stream->idle == stream->opens;
+    if (stream->opens == 0) {
+        /* The kernel filled the page at the old end with zeros; the store has the fill value there. */
+        node->pages_stale |= atomic_load(&stream->length) < handle->nbytes;
+        atomic_store(&stream->length, STREAM_WHOLE);
+        atomic_store(&stream->dirty, false);
+    }
+    if (!stream->closing)
+        pthread_cond_broadcast(&fs->tree.released);
+    pthread_mutex_unlock(&fs->tree.lock);
+}
+
+static void release_data(struct fs *fs, struct handle *handle)
+{
+    push_wait(fs, handle->node, handle);
+    leave_stream(fs, handle);
+    files_give_back(handle->dataset);
+}
+
+static int open_data(struct fs *fs, struct handle *handle)
+{
+    struct node *node = handle->node;
+    int err;
+
+    tree_settle(&fs->tree, node);
+    err = files_dataset(fs, node, &handle->dataset);
+    if (err)
+        return err;
+    handle->nbytes = dn_desc_nbytes(dn_describe(handle->dataset));
+    pthread_mutex_lock(&fs->tree.lock);
+    handle->resized = node->facts.known && node->facts.nbytes != handle->nbytes;
+    pthread_mutex_unlock(&fs->tree.lock);
+    files_learn(fs, node, handle->dataset);
+    handle->direct_io = fs->cache == CACHE_NEVER || (handle->flags & O_DIRECT);
+    err = enter_stream(fs, handle);
+    if (err) {
+        files_give_back(handle->dataset);
+        return err;
+    }
+    if (handle->created || (handle->flags & O_TRUNC))
+        err = truncate_open(node->stream, handle->dataset, handle->nbytes, 0);
+    if (err)
+        release_data(fs, handle);
+    return err;
+}
+
+/* ---- read and write ------------------------------------------------------------------------- */
+
+static int64_t read_data(struct fs *fs, struct handle *handle, char *buffer, size_t size, uint64_t offset)
+{
+    uint64_t length = length_now(handle->node, handle->nbytes);
+
+    (void)fs;
+    if (offset >= length)
+        return 0;
+    return dn_pread(handle->dataset, buffer, min_u64(size, length - offset), offset);
+}
+
+/** The handle is in use: it is not on its way to be released. */
+static void mark_busy(struct fs *fs, struct handle *handle)
+{
+    if (!atomic_load(&handle->idle))
+        return;
+    pthread_mutex_lock(&fs->tree.lock);
+    if (atomic_exchange(&handle->idle, false)) {
+        handle->node->stream->idle--;
+        handle->node->stream->closing = false;
+        pthread_cond_broadcast(&fs->tree.released);
+    }
+    pthread_mutex_unlock(&fs->tree.lock);
+}
+
+static void mark_idle(struct fs *fs, struct handle *handle)
+{
+    struct stream *stream = handle->node->stream;
+
+    pthread_mutex_lock(&fs->tree.lock);
+    stream->idle += !atomic_exchange(&handle->idle, true);
+    stream->closing = stream->idle == stream->opens;
+    pthread_mutex_unlock(&fs->tree.lock);
+}
+
+static int64_t write_at(struct handle *handle, const char *buffer, size_t size, uint64_t offset)
+{
+    if (offset >= handle->nbytes)
+        return dn_fail(-ENOSPC, "the array ends at byte %llu", (unsigned long long)handle->nbytes);
+    atomic_store(&handle->node->stream->dirty, true);
+    return dn_pwrite(handle->dataset, buffer, min_u64(size, handle->nbytes - offset), offset);
+}
+
+/** A write that moves the end of a truncated file; the caller holds the write lock alone. */
+static int64_t write_beyond(struct fs *fs, struct handle *handle, const char *buffer, size_t size,
+                            uint64_t offset)
+{
+    struct stream *stream = handle->node->stream;
+    uint64_t length = min_u64(atomic_load(&stream->length), handle->nbytes);
+    int64_t count;
+    int err;
+
+    if ((handle->flags & O_APPEND) && offset != length) {
+        /* The kernel has put the bytes on the page that it took for the last one. */
+        pthread_mutex_lock(&fs->tree.lock);
+        handle->node->pages_stale = true;
+        pthread_mutex_unlock(&fs->tree.lock);
+        offset = length;
+    }
+    if (offset > length && offset < handle->nbytes) {
+        err = set_length(stream, handle->dataset, handle->nbytes, offset);
+        if (err)
+            return err;
+        length = offset;
+    }
+    count = write_at(handle, buffer, size, offset);
+    if (count > 0 && offset + (uint64_t)count > length)
+        atomic_store(&stream->length, offset + (uint64_t)count);
+    return count;
+}
+
+static int64_t write_data(struct fs *fs, struct handle *handle, const char *buffer, size_t size,
+                          uint64_t offset)
+{
+    struct stream *stream = handle->node->stream;
+    bool inside = false;
+    int64_t count = 0;
+
+    mark_busy(fs, handle);
+    if (!(handle->flags & O_APPEND)) {
+        /* Writers inside the length run side by side: only the length itself needs an order. */
+        pthread_rwlock_rdlock(&stream->write_lock);
+        uint64_t length = atomic_load(&stream->length);
+        inside = length == STREAM_WHOLE || (offset <= length && size <= length - offset);
+        if (inside)
+            count = write_at(handle, buffer, size, offset);
+        pthread_rwlock_unlock(&stream->write_lock);
+    }
+    if (!inside) {
+        pthread_rwlock_wrlock(&stream->write_lock);
+        count = write_beyond(fs, handle, buffer, size, offset);
+        pthread_rwlock_unlock(&stream->write_lock);
+    }
+    pthread_mutex_lock(&fs->tree.lock);
+    handle->node->facts.mtime_ns = dn_mtime_ns(handle->dataset);
+    pthread_mutex_unlock(&fs->tree.lock);
+    return count;
+}
+
+/* ---- truncate and flush --------------------------------------------------------------------- */
+
+/** truncate() of a file that nobody has open: the length is the full size again at once. */
+static int truncate_closed(struct fs *fs, struct node *node, dn_dataset *dataset, uint64_t length)
+{
+    int err = dn_truncate(dataset, length);
+
+    if (err == 0)
+        err = dn_flush(dataset);
+    pthread_mutex_lock(&fs->tree.lock);
+    node->pages_stale = true;
+    pthread_mutex_unlock(&fs->tree.lock);
+    return err;
+}
+
+static int truncate_data(struct fs *fs, struct node *node, struct handle *handle, uint64_t length)
+{
+    dn_dataset *dataset;
+    uint64_t nbytes;
+    bool open;
+    int err = 0;
+
+    tree_settle(&fs->tree, node);
+    if (handle) {
+        mark_busy(fs, handle);
+        dataset = handle->dataset;
+    } else {
+        err = files_dataset(fs, node, &dataset);
+        if (err)
+            return err;
+    }
+    pthread_mutex_lock(&fs->tree.lock);
+    open = node->stream && node->stream->opens;
+    pthread_mutex_unlock(&fs->tree.lock);
+    nbytes = dn_desc_nbytes(dn_describe(dataset));
+    if (length > nbytes)
+        err = dn_fail(-EFBIG, "the array has %llu bytes", (unsigned long long)nbytes);
+    else if (open)
+        err = truncate_open(node->stream, dataset, nbytes, length);
+    else if (length < nbytes)
+        err = truncate_closed(fs, node, dataset, length);
+    files_learn(fs, node, dataset);
+    if (!handle)
+        files_give_back(dataset);
+    return err;
+}
+
+static int flush_data(struct fs *fs, struct handle *handle, pid_t pid)
+{
+    int err = 0;
+
+    (void)pid;
+    /* dd truncates, duplicates its descriptor, closes the first, and writes: no reason to delete chunks that
+       are about to be replaced. What is left of a truncation is done at the release. */
+    if (writable(handle) && atomic_load(&handle->node->stream->dirty))
+        err = dn_flush_written(handle->dataset);
+    mark_idle(fs, handle);
+    return err;
+}
+
+static int sync_data(struct fs *fs, struct handle *handle)
+{
+    (void)fs;
+    return dn_flush(handle->dataset);
+}
+
+static int data_attributes(struct fs *fs, struct node *node, struct stat *out)
+{
+    struct facts facts;
+    int err = files_facts(fs, node, &facts);
+
+    if (err)
+        return err;
+    out->st_mode = S_IFREG | 0666;
+    out->st_size = (off_t)length_now(node, facts.nbytes);
+    out->st_mtim.tv_sec = facts.mtime_ns / 1000000000;
+    out->st_mtim.tv_nsec = facts.mtime_ns % 1000000000;
+    return 0;
+}
+
+const struct file_type file_data = {
+    .open = open_data,
+    .read = read_data,
+    .write = write_data,
+    .truncate = truncate_data,
+    .flush = flush_data,
+    .sync = sync_data,
+    .release = release_data,
+    .attributes = data_attributes,
+};

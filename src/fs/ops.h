@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The FUSE requests. Each function here takes one apart, calls dirs or files, and replies; nothing
+ * below replies or knows FUSE. Requests run on several threads at once.
+ *
+ * A program that is interrupted while its request waits for the store gets EINTR: every request tells
+ * the library, through the cancel hook of its thread, to ask FUSE whether it was.
+ */
+#ifndef DOSNAFS_OPS_H
+#define DOSNAFS_OPS_H
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+/** The largest read and write request. */
+#define OPS_IO_MAX (1u << 20)
+
+struct fs;
+
+/** Close the files and directories that are still open when the session has ended. */
+void ops_close_all(struct fs *fs);
+
+/** The table for fuse_session_new(); the session's user data is a struct fs. */
+extern const struct fuse_lowlevel_ops ops_table;
+
+#endif

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROOT_ID 1
+#define PART_MASK UINT64_C(3) /* nodes are aligned to 8 bytes */
+#define SETTLE_NS 100000000L
+
+int tree_init(struct tree *tree)
+{
+    memset(tree, 0, sizeof *tree);
+    for (int kind = 0; kind < NODE_FIXED; kind++)
+        tree->fixed[kind].kind = (enum node_kind)kind;
+    LIST_INIT(&tree->nodes);
+    LIST_INIT(&tree->handles);
+    clock_gettime(CLOCK_REALTIME, &tree->changed);
+    int err = pthread_mutex_init(&tree->lock, NULL);
+    if (err == 0)
+        err = pthread_cond_init(&tree->released, NULL);
+    return -err;
+}
+
+static void draft_free(struct draft *draft)
+{
+    if (!draft)
+        return;
+    free(draft->text);
+    free(draft->error);
+    free(draft);
+}
+
+static void node_free(struct node *node)
+{
+    LIST_REMOVE(node, all);
+    draft_free(node->draft);
+    for (int part = 0; part < PARTS; part++)
+        free(node->alias[part]);
+    if (node->stream)
+        pthread_rwlock_destroy(&node->stream->write_lock);
+    free(node->stream);
+    free(node->name);
+    free(node);
+}
+
+void tree_clear(struct tree *tree)
+{
+    struct node *node;
+
+    HASH_CLEAR(hh, tree->by_name);
+    while ((node = LIST_FIRST(&tree->nodes)))
+        node_free(node);
+    pthread_cond_destroy(&tree->released);
+    pthread_mutex_destroy(&tree->lock);
+}
+
+/* ---- inode ids ------------------------------------------------------------------------------ */
+
+struct node *tree_node(struct tree *tree, uint64_t id, enum node_part *part)
+{
+    *part = PART_SELF;
+    if (id == ROOT_ID)
+        return &tree->fixed[NODE_ROOT];
+    *part = (enum node_part)(id & PART_MASK);
+    return (struct node *)(uintptr_t)(id & ~(PART_MASK | TREE_ALIAS));
+}
+
+uint64_t tree_id(const struct tree *tree, const struct node *node, enum node_part part)
+{
+    return node == &tree->fixed[NODE_ROOT] ? ROOT_ID : (uint64_t)(uintptr_t)node + part;
+}
+
+uint64_t tree_inode(const char *name, enum node_part part)
+{
+    uint64_t value = UINT64_C(0xcbf29ce484222325);
+
+    for (; *name; name++)
+        value = (value ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+    /* Above the small numbers of the fixed nodes. */
+    return ((value | UINT64_C(1) << 62) & ~PART_MASK & INT64_MAX) + part;
+}
+
+/* ---- nodes ---------------------------------------------------------------------------------- */
+
+static void unname(struct tree *tree, struct node *node)
+{
+    if (node->named)
+        HASH_DEL(tree->by_name, node);
+    node->named = false;
+}
+
+/** Free the node if nothing holds it; called with the lock. */
+static void reap(struct tree *tree, struct node *node)
+{
+    if (node->kind != NODE_DATASET || node->lookups || node->pins || node->draft)
+        return;
+    if (node->named && (node->hidden[PART_META] || node->hidden[PART_DATA]))
+        return;
+    unname(tree, node);
+    node_free(node);
+}
+
+static struct node *find(struct tree *tree, const char *name)
+{
+    struct node *node;
+
+    HASH_FIND_STR(tree->by_name, name, node);
+    return node;
+}
+
+/** Enter the node under its name. */
+static int enter(struct tree *tree, struct node *node)
+{
+    HASH_ADD_KEYPTR(hh, tree->by_name, node->name, strlen(node->name), node);
+    node->named = node->hh.tbl != NULL;
+    return node->named ? 0 : dn_fail(-ENOMEM, "no memory");
+}
+
+static struct node *new_node(struct tree *tree, const char *name)
+{
+    struct node *node = calloc(1, sizeof *node);
+
+    if (!node)
+        return NULL;
+    LIST_INSERT_HEAD(&tree->nodes, node, all);
+    node->kind = NODE_DATASET;
+    node->name = strdup(name);
+    if (!node->name || enter(tree, node) != 0) {
+        node_free(node);
+        return NULL;
+    }
+    return node;
+}
+
+struct node *tree_find(struct tree *tree, const char *name)
+{
+    pthread_mutex_lock(&tree->lock);
+    struct node *node = find(tree, name);
+    if (node)
+        node->pins++;
+    pthread_mutex_unlock(&tree->lock);
+    return node;
+}
+
+struct node *tree_get(struct tree *tree, const char *name)
+{
+    pthread_mutex_lock(&tree->lock);
+    struct node *node = find(tree, name);
+    if (!node)
+        node = new_node(tree, name);
+    if (node)
+        node->pins++;
+    pthread_mutex_unlock(&tree->lock);
+    return node;
+}
+
+void tree_pin(struct tree *tree, struct node *node)
+{
+    pthread_mutex_lock(&tree->lock);
+    node->pins++;
+    pthread_mutex_unlock(&tree->lock);
+}
+
+void tree_put(struct tree *tree, struct node *node)
+{
+    if (!node)
+        return;
+    pthread_mutex_lock(&tree->lock);
+    node->pins--;
+    reap(tree, node);
+    pthread_mutex_unlock(&tree->lock);
+}
+
+void tree_told(struct tree *tree, struct node *node)
+{
+    pthread_mutex_lock(&tree->lock);
+    node->lookups++;
+    pthread_mutex_unlock(&tree->lock);
+}
+
+void tree_forget(struct tree *tree, struct node *node, uint64_t count)
+{
+    pthread_mutex_lock(&tree->lock);
+    node->lookups -= count < node->lookups ? count : node->lookups;
+    reap(tree, node);
+    pthread_mutex_unlock(&tree->lock);
+}
+
+void tree_changed(struct tree *tree)
+{
+    pthread_mutex_lock(&tree->lock);
+    clock_gettime(CLOCK_REALTIME, &tree->changed);
+    pthread_mutex_unlock(&tree->lock);
+}
+
+void tree_drop(struct tree *tree, struct node *node)
+{
+    pthread_mutex_lock(&tree->lock);
+    draft_free(node->draft);
+    node->draft = NULL;
+    unname(tree, node);
+    pthread_mutex_unlock(&tree->lock);
+}
+
+int tree_rename(struct tree *tree, struct node *node, const char *name)
+{
+    char *copy = strdup(name);
+    int err;
+
+    if (!copy)
+        return dn_fail(-ENOMEM, "no memory");
+    pthread_mutex_lock(&tree->lock);
+    struct node *other = find(tree, name);
+    if (other && other != node) {
+        draft_free(other->draft);
+        other->draft = NULL;
+        unname(tree, other);
+        reap(tree, other);
+    }
+    unname(tree, node);
+    free(node->name);
+    node->name = copy;
+    err = enter(tree, node);
+    pthread_mutex_unlock(&tree->lock);
+    return err;
+}
+
+/* ---- drafts --------------------------------------------------------------------------------- */
+
+struct node *tree_draft(struct tree *tree, const char *name)
+{
+    struct draft *draft = calloc(1, sizeof *draft);
+    struct node *node = NULL;
+
+    if (!draft)
+        return NULL;
+    pthread_mutex_lock(&tree->lock);
+    node = find(tree, name);
+    if (node) { /* what is left of a dataset that somebody else removed */
+        unname(tree, node);
+        reap(tree, node);
+    }
+    node = new_node(tree, name);
+    if (node) {
+        node->draft = draft;
+        node->pins++;
+    } else {
+        free(draft);
+    }
+    pthread_mutex_unlock(&tree->lock);
+    return node;
+}
+
+void tree_undraft(struct node *node)
+{
+    draft_free(node->draft);
+    node->draft = NULL;
+}
+
+/* ---- streams -------------------------------------------------------------------------------- */
+
+struct stream *tree_stream(struct node *node)
+{
+    struct stream *stream = node->stream;
+
+    if (stream)
+        return stream;
+    stream = calloc(1, sizeof *stream);
+    if (!stream)
+        return NULL;
+    if (pthread_rwlock_init(&stream->write_lock, NULL) != 0) {
+        free(stream);
+        return NULL;
+    }
+    atomic_init(&stream->length, STREAM_WHOLE);
+    node->stream = stream;
+    return stream;
+}
+
+void tree_settle(struct tree *tree, struct node *node)
+{
+    struct timespec until;
+
+    pthread_mutex_lock(&tree->lock);
+    struct stream *stream = node->stream;
+    if (stream && stream->closing && atomic_load(&stream->length) != STREAM_WHOLE) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += SETTLE_NS;
+        if (until.tv_nsec >= 1000000000L) {
+            until.tv_nsec -= 1000000000L;
+            until.tv_sec++;
+        }
+        while (stream->closing) {
+            if (pthread_cond_timedwait(&tree->released, &tree->lock, &until) != 0)
+                stream->closing = false; /* it was no last close: do not wait for it again */
+        }
+    }
+    pthread_mutex_unlock(&tree->lock);
+}
