@@ -3,7 +3,8 @@
  * hdf5: datasets as folders of HDF5 files, as DosNa's hdf5 backend keeps them.
  *
  * A connection is a folder, a dataset a folder below it (hdf5_folder.h) with a description (hdf5_meta.h)
- * and a file for each stored chunk (hdf5_chunk.h). libhdf5 itself stands behind one door (hdf5_lib.h).
+ * and a file for each stored chunk (hdf5_chunk.h). libhdf5 itself stands behind one door (hdf5_lib.h)
+ * and reads in a process of its own (hdf5_helper.h), since damaged files can crash it.
  *
  * A chunk is replaced by renaming a complete file over it. Nobody syncs each file: flush() syncs the
  * whole file system once for all chunks written before.

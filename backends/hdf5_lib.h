@@ -3,8 +3,9 @@
  * The one door to libhdf5.
  *
  * libhdf5 is not safe for threads, so every use of it, down to a macro such as H5T_IEEE_F32LE, stands
- * between hdf5_lock() and hdf5_unlock(). Only metadata of files pass under that lock, and the elements of
- * files that need a conversion; the bytes of ordinary chunk files never do.
+ * between hdf5_lock() and hdf5_unlock(), or in the child of hdf5_helper.h, which does all the reading. Only
+ * metadata of files pass there, and the elements of files that need a conversion; the bytes of ordinary
+ * chunk files never do.
  *
  * libhdf5 opens no file by name here. It reads through a descriptor that the caller opened and
  * checked, and what it writes is caught in memory as an image of the file.

@@ -46,6 +46,7 @@
 
 /* An entry that could not be added for lack of memory has no table afterwards. */
 #define HASH_NONFATAL_OOM 1
+#define HASH_FUNCTION HASH_FNV /* clang objects to the default one's -Wimplicit-fallthrough */
 #include <uthash.h>
 
 #include "arena.h"

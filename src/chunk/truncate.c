@@ -41,26 +41,35 @@ static void cut_block_locked(struct cache_dataset *dataset, struct block *block,
         block_free_locked(block);
 }
 
+/* One mark at a time: what an earlier one left to do is done first. Then nothing is in flight. */
+static int ready_to_cut_locked(struct cache_dataset *dataset, uint64_t length)
+{
+    struct cache *cache = dataset->cache;
+    int error = 0;
+
+    while (!error) {
+        error = cache_wait_idle_locked(dataset);
+        if (error || dataset->void_from == UINT64_MAX ||
+            (dataset->void_from <= length && !dataset->restored.count && !dataset->dirty))
+            break;
+        pthread_mutex_unlock(&cache->lock);
+        error = cache_flush(dataset, false);
+        pthread_mutex_lock(&cache->lock);
+    }
+    return error;
+}
+
 int cache_truncate(struct cache_dataset *dataset, uint64_t length)
 {
     struct cache *cache = dataset->cache;
     struct block *block, *next;
-    bool again;
     int error;
 
-    pthread_mutex_lock(&cache->lock);
-    again = dataset->void_from != UINT64_MAX &&
-            (dataset->void_from > length || dataset->restored.count || dataset->dirty || dataset->puts);
-    pthread_mutex_unlock(&cache->lock);
     if (length >= dataset->grid.nbytes)
         return 0;
-    /* One mark at a time: what an earlier one left to do is done first. */
-    error = again ? cache_flush(dataset, false) : 0;
-    if (error)
-        return error;
-
     pthread_mutex_lock(&cache->lock);
-    error = cache_wait_idle_locked(dataset);
+    error = dataset->stale ? dn_fail(-ESTALE, "the dataset was deleted or replaced")
+                           : ready_to_cut_locked(dataset, length);
     if (!error) {
         DL_FOREACH_SAFE2(dataset->blocks, block, next, ds_next)
         cut_block_locked(dataset, block, length);
@@ -85,6 +94,7 @@ struct sweep {
     uint64_t *listed;              /* chunks, `count` of them; NULL: all from `first` on */
     uint64_t count;
     _Atomic bool skipped;          /* a put was in the way */
+    _Atomic bool starved;          /* or there was no memory */
 };
 
 /* Where in a chunk the mark lies: 0 … chunk_nbytes. */
@@ -99,6 +109,7 @@ static uint64_t mark_in(const struct sweep *sweep, uint64_t chunk)
 /* Keep write-back away, and say whether the chunk still is as it was when the file was cut. */
 static bool claim(struct sweep *sweep, uint64_t chunk)
 {
+    struct dirty_chunk *record;
     bool mine, restored;
 
     if (!sweep->dataset)
@@ -106,8 +117,11 @@ static bool claim(struct sweep *sweep, uint64_t chunk)
     pthread_mutex_lock(&sweep->cache->lock);
     restored = ranges_cover(&sweep->dataset->restored, chunk, chunk + 1);
     mine = !restored && chunk_claim_locked(sweep->dataset, chunk);
-    if (!mine && !restored)
+    if (!mine && !restored) {
+        record = dirty_find_locked(sweep->dataset, chunk);
         sweep->skipped = true;
+        sweep->starved = sweep->starved || !record || !record->putting;
+    }
     pthread_mutex_unlock(&sweep->cache->lock);
     return mine;
 }
@@ -317,6 +331,8 @@ int truncate_settle(struct cache_dataset *dataset)
         pthread_mutex_lock(&cache->lock);
         dataset->changes++;
         done = !sweep.skipped;
+        if (!error && sweep.starved)
+            error = dn_fail(-ENOMEM, "out of memory");
         if (!error && !done)
             error = await_puts_locked(dataset);
     }
