@@ -103,6 +103,7 @@ static struct size_class *class_new(uint64_t limit, size_t size)
         class_free(class);
         return NULL;
     }
+    madvise(class->base, class->slots * size, MADV_DONTFORK); /* no child of ours looks at chunks */
     if (size >= HUGE_PAGE / 16)
         madvise(class->base, class->slots * size, MADV_HUGEPAGE);
     return class;

@@ -621,8 +621,11 @@ int cache_wait_idle_locked(struct cache_dataset *dataset)
     int64_t deadline = clock_now() + cache->patience;
     int error = 0;
 
+    dataset->calm++;
     while (dataset->busy && !error)
         error = clock_wait(&cache->room, &cache->lock, deadline);
+    if (--dataset->calm == 0)
+        pthread_cond_broadcast(&cache->room);
     if (error == -ETIMEDOUT)
         return dn_fail(error, "requests to the store did not end in time");
     return dataset->busy ? error : 0;
@@ -747,6 +750,16 @@ void cache_verify(struct cache_dataset *dataset)
     pthread_mutex_unlock(&cache->lock);
 }
 
+bool cache_is_truncated(struct cache_dataset *dataset)
+{
+    bool truncated;
+
+    pthread_mutex_lock(&dataset->cache->lock);
+    truncated = dataset->void_from != UINT64_MAX;
+    pthread_mutex_unlock(&dataset->cache->lock);
+    return truncated;
+}
+
 bool cache_chunk_is_dirty(struct cache_dataset *dataset, uint64_t chunk)
 {
     bool dirty;
@@ -836,7 +849,7 @@ int cache_create(const struct cache_settings *settings, struct pool *pool, struc
     cache->good_read = settings->good_read;
     cache->compare_cheap = settings->compare_cheap;
     cache->patience = clock_ns(settings->patience);
-    cache->dirty_expire = clock_ns(settings->dirty_expire);
+    cache->dirty_expire = (int64_t)min_u64((uint64_t)clock_ns(settings->dirty_expire), INT64_MAX / 64);
     cache->mode = settings->mode;
     cache->next_id = 1;
     pthread_mutex_init(&cache->lock, NULL);

@@ -161,6 +161,7 @@ struct cache_dataset {
     uint64_t busy;                     /* fetches, puts, writers and settling under way */
     uint64_t epoch, generation;
     int64_t mtime_ns;
+    unsigned calm;                     /* so many wait until nothing is in flight: nothing new is begun */
     bool stale;                        /* deleted or replaced: everything gives -ESTALE */
     uint64_t changes, flushed;         /* puts and deletes so far, and how many of them store_flush() covered */
     bool forgot;                       /* a block was evicted since the generation began */
@@ -229,6 +230,8 @@ int truncate_settle(struct cache_dataset *dataset);
 /** Delete every chunk that the store has of a dataset that is not open. */
 int chunks_delete(struct cache *cache, struct store_dataset *store, const struct grid *grid);
 
+/** Is there a truncation that the store has not seen? */
+bool cache_is_truncated(struct cache_dataset *dataset);
 /** Does memory hold something of this chunk that is not stored? */
 bool cache_chunk_is_dirty(struct cache_dataset *dataset, uint64_t chunk);
 /** Delete one chunk, in memory and in the store. -ENOENT: it was in neither. */

@@ -19,6 +19,9 @@
 /* Blocks of a window. Two rows of a wide volume's chunks; more would only hold more pins. */
 #define WINDOW 96
 
+/* How long to hope for memory before data that cannot be stored are blamed. */
+#define WHILE INT64_C(1000000000)
+
 struct request {
     struct cache_dataset *dataset;
     unsigned char *user;            /* the byte of array position `origin` */
@@ -108,19 +111,30 @@ static void copy_item(const struct request *request, const struct item *item, bo
 
 /* ---- waiting ---------------------------------------------------------------------------------- */
 
-/* Nothing is pinned by this request: somebody else will give memory back, or nobody can. */
+/* Somebody waits until nothing is in flight: begin nothing new. */
+static int wait_calm_locked(struct cache *cache, int64_t deadline)
+{
+    int error = clock_wait(&cache->room, &cache->lock, deadline);
+
+    return error == -ETIMEDOUT ? dn_fail(error, "requests to the store did not end in time") : error;
+}
+
+/* Nothing is pinned by this request: somebody else will give memory back, or nobody can. Data that cannot be
+   stored are an error only if nothing else moves for a while. */
 static int wait_room_locked(struct cache *cache, uint64_t need, int64_t deadline)
 {
+    int64_t soon = clock_now() + WHILE;
     int error;
 
     if (arena_used(cache->arena) + cache_spare_for(need) + cache->spare <= cache->limit)
         return dn_fail(-ENOMEM, "out of memory"); /* the bound is not what is in the way */
     writeback_push_locked(cache, max_u64(4 * need, cache->dirty_bytes / 8));
+    error = clock_wait(&cache->room, &cache->lock, soon < deadline ? soon : deadline);
+    if (error != -ETIMEDOUT)
+        return error;
     error = writeback_stuck_locked(cache);
-    if (!error)
-        error = clock_wait(&cache->room, &cache->lock, deadline);
-    if (error == -ETIMEDOUT)
-        return dn_fail(error, "no memory came free in the cache");
+    if (!error && clock_now() >= deadline)
+        error = dn_fail(-ETIMEDOUT, "no memory came free in the cache");
     return error;
 }
 
@@ -147,6 +161,8 @@ static int approach_locked(struct item *item)
     }
     if (block->fetch)
         fetch_await_locked(block);
+    else if (block->dataset->calm)
+        return -EBUSY;
     else if (fetch_allowed_locked(block))
         error = fetch_start_locked(block, &item->box, false);
     return error;
@@ -183,7 +199,7 @@ static int gather_locked(struct request *request, struct window *window)
         error = approach_locked(item);
         if (error) {
             block_unpin_locked(item->block);
-            return error == -EAGAIN && window->count ? 0 : error;
+            return (error == -EAGAIN || error == -EBUSY) && window->count ? 0 : error;
         }
         stats_add(stats, kind, 1);
         block_used_locked(item->block);
@@ -221,7 +237,7 @@ static void copy_latched(struct request *request, struct window *window)
     pthread_mutex_unlock(&cache->lock);
 }
 
-/* Until this item can be read. Nothing is latched meanwhile. -EAGAIN: not without memory. */
+/* Until this item can be read. Nothing is latched meanwhile. -EAGAIN, -EBUSY: not without memory, not now. */
 static int await_item_locked(struct item *item, int64_t deadline)
 {
     for (;;) {
@@ -258,7 +274,7 @@ static int finish_item(struct request *request, struct item *item, int64_t deadl
     }
     release_locked(item);
     pthread_mutex_unlock(&cache->lock);
-    item->again = error == -EAGAIN;
+    item->again = error == -EAGAIN || error == -EBUSY;
     return item->again ? 0 : error;
 }
 
@@ -285,16 +301,14 @@ static int read_again(const struct request *request, const struct item *item)
 
 static int finish_window(struct request *request, struct window *window)
 {
-    int64_t deadline = clock_now() + request->dataset->cache->patience;
     int error = 0;
 
     for (int i = 0; i < window->count; i++) {
+        /* After a failure the others only have to be let go. */
+        int64_t deadline = error ? 0 : clock_now() + request->dataset->cache->patience;
         int failed = window->item[i].done ? 0 : finish_item(request, &window->item[i], deadline);
 
-        if (failed && !error) {
-            error = failed;
-            deadline = 0; /* the others only have to be let go */
-        }
+        error = error ? error : failed;
     }
     for (int i = 0; i < window->count && !error; i++)
         if (window->item[i].again)
@@ -327,6 +341,8 @@ static int run_read(struct request *request, uint64_t a, uint64_t b)
                                : gather_locked(request, &window);
         if (error == -EAGAIN)
             error = wait_room_locked(cache, dataset->grid.block_nbytes, deadline);
+        else if (error == -EBUSY)
+            error = wait_calm_locked(cache, deadline);
         else if (!error && !looked)
             look_ahead_locked(dataset, a, b);
         looked = true;
@@ -351,6 +367,8 @@ static bool guess_locked(struct cache_dataset *dataset, const struct block_box *
     struct block *block = block_find_locked(dataset, box->chunk, box->piece);
     int error = 0;
 
+    if (dataset->calm)
+        return false;
     if (block && (block->fetch || (block->valid.count && block_ready_locked(block, 0, 0, dataset->epoch))))
         return true;
     if (cache->guess_bytes + box->nbytes > cache->prefetch_max)
@@ -446,6 +464,8 @@ static int seize_locked(struct item *item)
     struct block *block = item->block;
     int error;
 
+    if (block->dataset->calm)
+        return -EBUSY;
     if (block->fetch || block->writer || block->readers)
         return -EAGAIN;
     if (!block_ready_locked(block, 0, 0, block->dataset->epoch)) { /* must not be stored with what is written */
@@ -601,8 +621,12 @@ static int run_write(struct request *request)
         pthread_mutex_lock(&cache->lock);
         error = dataset->stale ? dn_fail(-ESTALE, "the dataset was deleted or replaced")
                                : seize_window_locked(request, &window);
-        if (error == -EAGAIN)
-            error = window.count ? 0 : wait_block_or_room_locked(request, deadline);
+        if (window.count && (error == -EAGAIN || error == -EBUSY))
+            error = 0;
+        else if (error == -EAGAIN)
+            error = wait_block_or_room_locked(request, deadline);
+        else if (error == -EBUSY)
+            error = wait_calm_locked(cache, deadline);
         pthread_mutex_unlock(&cache->lock);
         failed = write_window(request, &window);
         error = error ? error : failed;

@@ -10,14 +10,18 @@
 #include "log.h"
 #include "pool.h"
 
-/* The longest that back-off between retries adds to the requests themselves. */
-#define BACKOFF_SECONDS 10.0
-
 /* ---- putting a connection together ------------------------------------------------------------ */
 
+/* The longest that one request takes: store.h says how long the pauses between its tries are. */
 static double patience(const struct settings *settings)
 {
-    return (double)(settings->retries + 1) * (settings->request_timeout + BACKOFF_SECONDS);
+    double seconds = settings->request_timeout, pause = STORE_FIRST_PAUSE;
+
+    for (int64_t i = 0; i < settings->retries; i++) {
+        seconds += pause * STORE_JITTER + settings->request_timeout;
+        pause = pause * 2 < STORE_LONGEST_PAUSE ? pause * 2 : STORE_LONGEST_PAUSE;
+    }
+    return seconds + 1;
 }
 
 static int open_store(dn_connection *conn, const char *name)
@@ -38,13 +42,19 @@ static int start_pool(dn_connection *conn)
     return error ? dn_fail(error, "cannot start %u threads", threads) : 0;
 }
 
+/* With cache=never a block is asked about before each use; where that means reading it again, guesses only cost. */
+static bool guesses_pay(const dn_connection *conn)
+{
+    return conn->settings->cache != CACHE_NEVER || store_can(conn->store, DN_CAN_COMPARE);
+}
+
 static int make_cache(dn_connection *conn)
 {
     const struct settings *s = conn->settings;
     struct cache_settings settings = {
         .limit = s->cache_size,
         .dirty_max = settings_dirty_max(s),
-        .prefetch = settings_prefetch(s),
+        .prefetch = guesses_pay(conn) ? settings_prefetch(s) : 0,
         .dirty_expire = s->dirty_expire,
         .patience = patience(s),
         .good_read = store_limits(conn->store)->good_read,

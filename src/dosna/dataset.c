@@ -346,6 +346,10 @@ static int rename_known(dn_connection *conn, const char *from, const char *to)
         free(dataset->name);
         dataset->name = name;
         HASH_ADD_KEYPTR(hh, conn->datasets, dataset->name, strlen(dataset->name), dataset);
+        if (!dataset->hh.tbl) { /* no memory: the next open makes another one */
+            dataset->retired = true;
+            DL_APPEND(conn->retired, dataset);
+        }
     }
     pthread_mutex_unlock(&conn->lock);
     if (!dataset)
@@ -545,6 +549,9 @@ int dn_chunk_has(dn_dataset *dataset, const uint64_t *index)
     if (error)
         return error;
     id.flat = grid_chunk_number(&dataset->cached->grid, index);
+    error = cache_is_truncated(dataset->cached) ? cache_flush(dataset->cached, false) : 0;
+    if (error)
+        return error;
     if (cache_chunk_is_dirty(dataset->cached, id.flat))
         return 1;
     return store_has_chunk(dataset->cached->store, &id);

@@ -139,9 +139,9 @@ static bool worth_repeating(const struct call *call)
 /* Half of the wait is fixed, half is chance, so that threads that failed together come back apart. */
 static int back_off(struct call *call)
 {
-    int64_t wait = clock_ns(10);
+    int64_t wait = clock_ns(STORE_LONGEST_PAUSE);
     if (call->tries <= 7)
-        wait = min_u64((uint64_t)wait, (uint64_t)clock_ns(0.1) << (call->tries - 1));
+        wait = min_u64((uint64_t)wait, (uint64_t)clock_ns(STORE_FIRST_PAUSE) << (call->tries - 1));
     wait = wait / 2 + clock_now() % (wait / 2 + 1);
     log_debug("%s of %.200s: %s; trying again", rules[call->op].name, call->name,
               dn_error_text(call->result));

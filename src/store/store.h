@@ -19,6 +19,11 @@
 struct store;
 struct store_dataset;
 
+/** Seconds: the pause before the first retry, which doubles up to the longest; and what jitter may make of one. */
+#define STORE_FIRST_PAUSE 0.1
+#define STORE_LONGEST_PAUSE 10.0
+#define STORE_JITTER 1.0
+
 struct store_settings {
     int64_t retries;
     double request_timeout; /* seconds: how long a call may wait for its turn */
