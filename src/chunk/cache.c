@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <utlist.h>
 
@@ -463,6 +464,14 @@ static void fetch_end_locked(struct fetch *fetch)
     cache_check_locked(cache);
 }
 
+/* Voluntary switches of this thread: it gave up the processor to wait. */
+long cache_waits_so_far(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
+}
+
 /* While block->fetch is set nobody else changes valid, buffer or version. */
 static void fetch_run(struct pool_job *job)
 {
@@ -471,6 +480,7 @@ static void fetch_run(struct pool_job *job)
     struct cache *cache = block->dataset->cache;
     struct dn_version version = block->version;
     bool hole = false;
+    long waits = cache_waits_so_far();
     int result;
 
     if (fetch->again)
@@ -478,6 +488,7 @@ static void fetch_run(struct pool_job *job)
                             block->nbytes, &version, &hole);
     else
         result = fetch_gaps(fetch, &version, &hole);
+    pool_note(cache->pool, cache_waits_so_far() != waits);
 
     pthread_mutex_lock(&cache->lock);
     if (result < 0)

@@ -292,6 +292,9 @@ int chunk_read(struct cache_dataset *dataset, uint64_t chunk, uint64_t offset, u
 /** The fill value into a part of a chunk. Called without the lock. */
 void chunk_fill(const struct cache_dataset *dataset, uint64_t offset, unsigned char *buffer, uint64_t length);
 
+/** How often the calling thread has waited for anything: for pool_note(). */
+long cache_waits_so_far(void);
+
 /** The data changed now. */
 void cache_touch_locked(struct cache_dataset *dataset);
 

@@ -527,13 +527,16 @@ static void put_run(struct pool_job *job)
     struct put *put = (struct put *)job;
     struct cache *cache = put->chunk->dataset->cache;
     struct dn_version version = {0};
+    long waits;
     int error;
 
     pthread_mutex_lock(&cache->lock);
     error = prepare_locked(put);
     pthread_mutex_unlock(&cache->lock);
+    waits = cache_waits_so_far();
     if (!error)
         error = store_chunk(put, &version);
+    pool_note(cache->pool, cache_waits_so_far() != waits);
     pthread_mutex_lock(&cache->lock);
     put_end_locked(put, error, &version);
     pthread_mutex_unlock(&cache->lock);

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "checked.h"
@@ -18,6 +20,8 @@ struct pool {
     unsigned threads, started, live;
     unsigned most_background; /* write-back and prefetch together */
     unsigned most_prefetch;
+    unsigned most_busy; /* of both, while the store makes nobody wait */
+    _Atomic int waited; /* how often jobs waited lately, 0 … WAITED_ALWAYS */
     int enter_error;
     bool stopping;
     unsigned running[LANE_COUNT];
@@ -25,13 +29,24 @@ struct pool {
     pthread_t *ids;
 };
 
+#define WAITED_ALWAYS 64
+
+void pool_note(struct pool *pool, bool waited)
+{
+    int now = atomic_load_explicit(&pool->waited, memory_order_relaxed);
+
+    now += waited ? (WAITED_ALWAYS - now + 7) / 8 : -(now + 7) / 8;
+    atomic_store_explicit(&pool->waited, now, memory_order_relaxed);
+}
+
 static bool lane_has_room(const struct pool *pool, enum pool_lane lane)
 {
     unsigned background = pool->running[LANE_WRITEBACK] + pool->running[LANE_PREFETCH];
+    bool busy = atomic_load_explicit(&pool->waited, memory_order_relaxed) < WAITED_ALWAYS / 4;
 
     if (lane == LANE_DEMAND)
         return true;
-    if (background >= pool->most_background)
+    if (background >= (busy ? pool->most_busy : pool->most_background))
         return false;
     return lane == LANE_WRITEBACK || pool->running[LANE_PREFETCH] < pool->most_prefetch;
 }
@@ -138,6 +153,13 @@ static int start_threads(struct pool *pool)
     return error;
 }
 
+static uint64_t processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n > 0 ? (uint64_t)n : 1;
+}
+
 int pool_create(unsigned threads, const struct pool_hooks *hooks, struct pool **out)
 {
     struct pool *pool = calloc(1, sizeof *pool);
@@ -154,6 +176,8 @@ int pool_create(unsigned threads, const struct pool_hooks *hooks, struct pool **
     pool->threads = threads;
     pool->most_background = threads > 1 ? threads - 1 : threads;
     pool->most_prefetch = threads > 1 ? threads - (unsigned)max_u64(1, threads / 8) : threads;
+    pool->most_busy = (unsigned)min_u64(pool->most_background, 2 * max_u64(1, processors()));
+    pool->waited = WAITED_ALWAYS;
     if (hooks)
         pool->hooks = *hooks;
     pthread_mutex_init(&pool->lock, NULL);

@@ -58,6 +58,13 @@ void pool_promote(struct pool *pool, struct pool_job *job);
 /** Take a queued job back. False: it runs. The caller knows that it has not ended, as above. */
 bool pool_cancel(struct pool *pool, struct pool_job *job);
 
+/**
+ * Say whether a job had to wait for the store. While hardly any does (a store in memory, files in the page
+ * cache), more threads than the processors can run only get in the way of those who wait: write-back
+ * and prefetch then use two for each processor at most.
+ */
+void pool_note(struct pool *pool, bool waited);
+
 unsigned pool_threads(const struct pool *pool);
 
 #endif

@@ -274,6 +274,8 @@ static int set_option(char *pair)
     char *value = strchr(pair, '=');
     if (value)
         *value++ = '\0';
+    if (option_find(settings_rows, pair))
+        return 0; /* one of the core's, which is not here */
     const struct dn_option *row = option_find(contract.backend->options, pair);
     if (!row || !value || text_count == sizeof texts / sizeof *texts)
         return dn_fail(-EINVAL, "%s: unknown, without a value, or too many", pair);

@@ -182,7 +182,7 @@ class ReadFaultTest(FaultCase):
 class HangTest(FaultCase):
     """Requests wait while the file is there, far longer than the limits that are set."""
 
-    LIMITS = {"fail_file": None, "request_timeout": 0.5, "retries": 1}
+    LIMITS = {"fail_file": None, "request_timeout": 0.5, "retries": 0}
 
     def mount_hanging(self):
         return self.mount_fault(hang_file=self.switch, **self.LIMITS)
@@ -198,7 +198,6 @@ class HangTest(FaultCase):
         self.stored.store("a", numpy.frombuffer(self.content, "<u2").reshape(64, 64, 64))
         mount = self.mount_hanging()
         self.switch.touch()
-        self.assertGivesUp(mount.read, "a")
         self.assertGivesUp(mount.read, "a")
         self.switch.unlink()
         mounted.wait_for(lambda: self.reads(mount), "an answer after the store came back")
