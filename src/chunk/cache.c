@@ -1,553 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Blocks, memory, eviction and fetches. The state table is in cache.h. */
+/* Datasets in the cache, and the cache as a whole. */
 #include "cache.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <utlist.h>
 
-#include "box.h"
+#include "block.h"
 #include "checked.h"
 #include "clock.h"
-#include "log.h"
+#include "dirty.h"
+#include "fetch.h"
 #include "writeback.h"
 
 /* Blocks that cache_verify() asks about; more would keep an open() too long. */
 #define MOST_ASKED 8192
-
-struct fetch {
-    struct pool_job job;
-    struct block *block;
-    struct block_box box;
-    uint64_t epoch;
-    bool again; /* the block is whole, but of an older epoch: does it still hold? */
-};
-
-/* ---- lists and memory -------------------------------------------------------------------- */
-
-static pthread_cond_t *queue_of(const struct block *block)
-{
-    uint64_t h = (block->key.chunk * 31 + block->key.piece) * 0x9e3779b97f4a7c15u;
-
-    return &block->dataset->cache->queue[h >> 58];
-}
-
-void block_wake_locked(struct block *block)
-{
-    pthread_cond_broadcast(queue_of(block));
-}
-
-int block_wait_locked(struct block *block, int64_t deadline)
-{
-    return clock_wait(queue_of(block), &block->dataset->cache->lock, deadline);
-}
-
-static bool evictable(const struct block *block)
-{
-    return !block->pins && !block->dirty.count && !block->flight.count;
-}
-
-static void list_remove(struct block *block)
-{
-    struct cache *cache = block->dataset->cache;
-
-    if (block->list == LIST_LRU)
-        DL_DELETE(cache->lru, block);
-    else if (block->list == LIST_GUESSES)
-        DL_DELETE(cache->guesses, block);
-    block->list = LIST_NONE;
-}
-
-void block_settle_locked(struct block *block)
-{
-    struct cache *cache = block->dataset->cache;
-
-    list_remove(block);
-    if (!evictable(block))
-        return;
-    if (block->guess) {
-        DL_APPEND(cache->guesses, block);
-        block->list = LIST_GUESSES;
-    } else {
-        DL_APPEND(cache->lru, block);
-        block->list = LIST_LRU;
-    }
-    pthread_cond_broadcast(&cache->room);
-}
-
-void block_used_locked(struct block *block)
-{
-    struct cache *cache = block->dataset->cache;
-
-    if (!block->guess)
-        return;
-    block->guess = false;
-    cache->guess_bytes -= block->nbytes;
-    stats_add(cache->stats, STAT_PREFETCH_USED, 1);
-}
-
-static void guess_lost_locked(struct block *block)
-{
-    struct cache *cache = block->dataset->cache;
-
-    if (!block->guess)
-        return;
-    block->guess = false;
-    cache->guess_bytes -= block->nbytes;
-    stats_add(cache->stats, STAT_PREFETCH_WASTED, 1);
-    prefetch_wasted(&block->dataset->prefetch);
-}
-
-static void note_memory(struct cache *cache)
-{
-    atomic_store_explicit(&cache->stats->value[STAT_CACHE_BYTES], arena_used(cache->arena),
-                          memory_order_relaxed);
-}
-
-static void buffer_drop_locked(struct block *block)
-{
-    struct cache *cache = block->dataset->cache;
-
-    if (!block->buffer)
-        return;
-    arena_give(cache->arena, block->buffer, block->nbytes);
-    block->buffer = NULL;
-    note_memory(cache);
-    pthread_cond_broadcast(&cache->room);
-}
-
-void block_free_locked(struct block *block)
-{
-    struct cache *cache = block->dataset->cache;
-
-    assert(!block->pins && !block->fetch);
-    guess_lost_locked(block);
-    list_remove(block);
-    buffer_drop_locked(block);
-    HASH_DEL(cache->blocks, block);
-    DL_DELETE2(block->dataset->blocks, block, ds_prev, ds_next);
-    ranges_clear(&block->valid);
-    ranges_clear(&block->dirty);
-    ranges_clear(&block->flight);
-    free(block->error_text);
-    free(block);
-    arena_charge(cache->arena, -(int64_t)sizeof *block);
-}
-
-static bool evict_one_locked(struct cache *cache, bool guesses_too)
-{
-    struct block *victim = cache->lru;
-
-    if (!victim && guesses_too)
-        victim = cache->guesses;
-    if (!victim)
-        return false;
-    stats_add(cache->stats, STAT_CACHE_EVICTIONS, 1);
-    victim->dataset->forgot = true;
-    block_free_locked(victim);
-    return true;
-}
-
-/* A guess may not push out another guess: the reader who needs that one may be here any moment. */
-static void *memory_take_locked(struct cache *cache, uint64_t nbytes, uint64_t spare, bool guess)
-{
-    for (;;) {
-        void *memory = arena_take(cache->arena, nbytes, spare);
-
-        if (memory) {
-            note_memory(cache);
-            return memory;
-        }
-        if (!evict_one_locked(cache, !guess))
-            return NULL;
-    }
-}
-
-/* Blocks leave room for one chunk, so that only other scratches can be in the way for long. */
-int scratch_wait_locked(struct cache *cache, uint64_t nbytes, void **out)
-{
-    int64_t deadline = clock_now() + cache->patience;
-    int error = 0;
-
-    while (!(*out = memory_take_locked(cache, nbytes, 0, false))) {
-        if (error || !cache->scratches)
-            return dn_fail(error ? error : -ENOMEM,
-                           "no room in cache_size to assemble a chunk of %llu bytes",
-                           (unsigned long long)nbytes);
-        error = clock_wait(&cache->room, &cache->lock, deadline);
-    }
-    cache->scratches++;
-    return 0;
-}
-
-void scratch_give_locked(struct cache *cache, void *buffer, uint64_t nbytes)
-{
-    if (!buffer)
-        return;
-    cache->scratches--;
-    arena_give(cache->arena, buffer, nbytes);
-    note_memory(cache);
-    pthread_cond_broadcast(&cache->room);
-}
-
-bool room_for_entry_locked(struct cache *cache, uint64_t nbytes)
-{
-    while (arena_used(cache->arena) + nbytes > cache->limit)
-        if (!evict_one_locked(cache, true))
-            return false;
-    return true;
-}
-
-/* ---- blocks --------------------------------------------------------------------------------- */
-
-struct block *block_find_locked(struct cache_dataset *dataset, uint64_t chunk, uint64_t piece)
-{
-    struct block_key key = {dataset->id, chunk, piece};
-    struct block *block;
-
-    HASH_FIND(hh, dataset->cache->blocks, &key, sizeof key, block);
-    return block;
-}
-
-static struct block *block_new_locked(struct cache_dataset *dataset, const struct block_box *box)
-{
-    struct cache *cache = dataset->cache;
-    struct block *block;
-
-    if (!room_for_entry_locked(cache, sizeof *block))
-        return NULL;
-    block = calloc(1, sizeof *block);
-    if (!block)
-        return NULL;
-    block->key = (struct block_key){dataset->id, box->chunk, box->piece};
-    block->dataset = dataset;
-    block->nbytes = box->nbytes;
-    block->epoch = dataset->epoch;
-    HASH_ADD(hh, cache->blocks, key, sizeof block->key, block);
-    if (!block->hh.tbl) { /* uthash had no memory */
-        free(block);
-        return NULL;
-    }
-    DL_APPEND2(dataset->blocks, block, ds_prev, ds_next);
-    arena_charge(cache->arena, sizeof *block);
-    return block;
-}
-
-struct block *block_pin_locked(struct cache_dataset *dataset, const struct block_box *box)
-{
-    struct block *block = block_find_locked(dataset, box->chunk, box->piece);
-
-    if (!block)
-        block = block_new_locked(dataset, box);
-    if (!block)
-        return NULL;
-    block_hold_locked(block);
-    return block;
-}
-
-void block_hold_locked(struct block *block)
-{
-    block->pins++;
-    list_remove(block);
-}
-
-void block_unpin_locked(struct block *block)
-{
-    assert(block->pins > 0);
-    if (--block->pins)
-        return;
-    if (!block->valid.count)
-        block_free_locked(block);
-    else
-        block_settle_locked(block);
-}
-
-/* Rows of a chunk are whole items, so an item's phase is the offset in the chunk modulo its size. */
-void chunk_fill(const struct cache_dataset *dataset, uint64_t offset, unsigned char *buffer, uint64_t length)
-{
-    uint64_t stride = 1, count = length;
-
-    if (length)
-        box_fill(1, &count, buffer, &stride, dataset->desc.fill, dataset->grid.itemsize,
-                 offset % dataset->grid.itemsize);
-}
-
-bool has_padding(const struct cache_dataset *dataset, const struct block_box *box)
-{
-    for (int i = 0; i < dataset->grid.ndim; i++)
-        if (box->inside[i] != box->extent[i])
-            return true;
-    return false;
-}
-
-static bool buffer_take_locked(struct block *block, bool guess)
-{
-    struct cache *cache = block->dataset->cache;
-
-    if (!block->buffer)
-        block->buffer = memory_take_locked(cache, block->nbytes, cache->spare, guess);
-    return block->buffer;
-}
-
-bool block_buffer_locked(struct block *block)
-{
-    return buffer_take_locked(block, false);
-}
-
-/* Dirty bytes win over what the store has, so they need no question. */
-static bool known_since(const struct block *block, uint64_t epoch)
-{
-    return block->epoch >= epoch || block->dirty.count || block->flight.count;
-}
-
-static bool current(const struct block *block)
-{
-    return known_since(block, block->dataset->epoch);
-}
-
-bool block_ready_locked(const struct block *block, uint64_t lo, uint64_t hi, uint64_t epoch)
-{
-    return ranges_cover(&block->valid, lo, hi) && known_since(block, epoch);
-}
-
-/* ---- fetching ------------------------------------------------------------------------------- */
-
-/* Where in a chunk a truncation begins; the chunk's end if it does not touch it. */
-static uint64_t void_offset_locked(struct cache_dataset *dataset, uint64_t chunk)
-{
-    struct block_box box;
-
-    if (dataset->void_from == UINT64_MAX || ranges_cover(&dataset->restored, chunk, chunk + 1))
-        return dataset->grid.chunk_nbytes;
-    grid_chunk_block(&dataset->whole, chunk, 0, &box);
-    return grid_block_lower(&dataset->whole, &box, dataset->void_from);
-}
-
-int chunk_read(struct cache_dataset *dataset, uint64_t chunk, uint64_t offset, unsigned char *buffer,
-               uint64_t length, struct dn_version *version, bool *hole)
-{
-    struct cache *cache = dataset->cache;
-    uint64_t index[DN_MAX_NDIM], kept, end, stored;
-    struct dn_chunk_id id = {.flat = chunk, .index = index, .ndim = dataset->grid.ndim};
-    int error;
-
-    pthread_mutex_lock(&cache->lock);
-    end = void_offset_locked(dataset, chunk);
-    pthread_mutex_unlock(&cache->lock);
-
-    kept = offset < end ? min_u64(length, end - offset) : 0;
-    stored = kept;
-    if (kept) {
-        grid_chunk_index(&dataset->grid, chunk, index);
-        error = store_read(dataset->store, &id, offset, buffer, kept, version);
-        if (error == -ENOENT)
-            stored = 0;
-        else if (error)
-            return error;
-    }
-    if (version && !stored)
-        version->size = 0;
-    chunk_fill(dataset, offset + stored, buffer + stored, length - stored);
-    if (hole)
-        *hole = stored == 0;
-    return 0;
-}
-
-/* Read every gap of the block into its buffer: nobody else writes there, as writers wait for a fetch. */
-static int fetch_each_gap(struct fetch *fetch, struct dn_version *version, bool *hole)
-{
-    struct block *block = fetch->block;
-    struct range gap;
-    uint64_t lo = 0;
-
-    *hole = true;
-    while (ranges_gap(&block->valid, lo, block->nbytes, &gap)) {
-        bool nothing;
-        int error;
-
-        version->size = 0;
-        error = chunk_read(block->dataset, fetch->box.chunk, fetch->box.chunk_offset + gap.lo,
-                           block->buffer + gap.lo, gap.hi - gap.lo, version, &nothing);
-        if (error)
-            return error;
-        *hole = *hole && nothing;
-        lo = gap.hi;
-    }
-    return 0;
-}
-
-/* Several gaps in one request, by way of `aside`. */
-static int fetch_all_gaps(struct fetch *fetch, unsigned char *aside, struct dn_version *version, bool *hole)
-{
-    struct block *block = fetch->block;
-    struct range gap;
-    uint64_t lo = 0;
-    int error;
-
-    version->size = 0;
-    error = chunk_read(block->dataset, fetch->box.chunk, fetch->box.chunk_offset, aside, block->nbytes,
-                       version, hole);
-    while (!error && ranges_gap(&block->valid, lo, block->nbytes, &gap)) {
-        memcpy(block->buffer + gap.lo, aside + gap.lo, gap.hi - gap.lo);
-        lo = gap.hi;
-    }
-    return error;
-}
-
-static int fetch_gaps(struct fetch *fetch, struct dn_version *version, bool *hole)
-{
-    struct block *block = fetch->block;
-    struct cache *cache = block->dataset->cache;
-    unsigned char *aside = NULL;
-    int error;
-
-    if (block->valid.count > 1) {
-        pthread_mutex_lock(&cache->lock);
-        aside = memory_take_locked(cache, block->nbytes, cache->spare, false);
-        pthread_mutex_unlock(&cache->lock);
-    }
-    if (!aside)
-        return fetch_each_gap(fetch, version, hole);
-    error = fetch_all_gaps(fetch, aside, version, hole);
-    pthread_mutex_lock(&cache->lock);
-    arena_give(cache->arena, aside, block->nbytes);
-    note_memory(cache);
-    pthread_mutex_unlock(&cache->lock);
-    return error;
-}
-
-static void fetch_failed_locked(struct fetch *fetch, int error)
-{
-    struct block *block = fetch->block;
-
-    if (fetch->again) {
-        ranges_set(&block->valid, 0, 0);
-        block->hole = false;
-    }
-    free(block->error_text);
-    block->error_text = strdup(dn_error_text(error));
-    block->error = error;
-    block->failures++;
-}
-
-static void fetch_done_locked(struct fetch *fetch, const struct dn_version *version, bool hole)
-{
-    struct block *block = fetch->block;
-
-    if (fetch->again && !(hole && block->hole))
-        block->dataset->generation++;
-    block->hole = hole && (fetch->again || !block->valid.count);
-    if (block->hole)
-        buffer_drop_locked(block);
-    ranges_set(&block->valid, 0, block->nbytes);
-    if (block->dirty.count > BLOCK_MAX_RANGES) /* all is valid now, so the gaps may be stored too */
-        dirty_merge_locked(block);
-    block->version = *version;
-    block->epoch = fetch->epoch;
-}
-
-static void fetch_end_locked(struct fetch *fetch)
-{
-    struct block *block = fetch->block;
-    struct cache *cache = block->dataset->cache;
-
-    block->fetch = NULL;
-    block->rewriting = false;
-    block->dataset->busy--;
-    block_wake_locked(block);
-    block_unpin_locked(block);
-    pthread_cond_broadcast(&cache->room);
-    cache_check_locked(cache);
-}
-
-/* Voluntary switches of this thread: it gave up the processor to wait. */
-long cache_waits_so_far(void)
-{
-    struct rusage usage;
-
-    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
-}
-
-/* While block->fetch is set nobody else changes valid, buffer or version. */
-static void fetch_run(struct pool_job *job)
-{
-    struct fetch *fetch = (struct fetch *)job;
-    struct block *block = fetch->block;
-    struct cache *cache = block->dataset->cache;
-    struct dn_version version = block->version;
-    bool hole = false;
-    long waits = cache_waits_so_far();
-    int result;
-
-    if (fetch->again)
-        result = chunk_read(block->dataset, fetch->box.chunk, fetch->box.chunk_offset, block->buffer,
-                            block->nbytes, &version, &hole);
-    else
-        result = fetch_gaps(fetch, &version, &hole);
-    pool_note(cache->pool, cache_waits_so_far() != waits);
-
-    pthread_mutex_lock(&cache->lock);
-    if (result < 0)
-        fetch_failed_locked(fetch, result);
-    else if (result == DN_UNCHANGED)
-        block->epoch = fetch->epoch;
-    else
-        fetch_done_locked(fetch, &version, hole);
-    fetch_end_locked(fetch);
-    pthread_mutex_unlock(&cache->lock);
-    free(fetch);
-}
-
-bool fetch_allowed_locked(const struct block *block)
-{
-    return !block->fetch && !block->writer && (current(block) || !block->readers);
-}
-
-int fetch_start_locked(struct block *block, const struct block_box *box, bool ahead)
-{
-    struct cache *cache = block->dataset->cache;
-    struct fetch *fetch;
-
-    assert(fetch_allowed_locked(block));
-    if (!buffer_take_locked(block, ahead))
-        return -EAGAIN;
-    fetch = calloc(1, sizeof *fetch);
-    if (!fetch)
-        return -ENOMEM;
-    fetch->job.run = fetch_run;
-    fetch->block = block;
-    fetch->box = *box;
-    fetch->epoch = block->dataset->epoch;
-    if (!current(block)) {
-        fetch->again = ranges_cover(&block->valid, 0, block->nbytes);
-        if (!fetch->again)
-            ranges_set(&block->valid, 0, 0);
-    }
-    block->fetch = fetch;
-    block->rewriting = fetch->again;
-    block_hold_locked(block);
-    block->dataset->busy++;
-    if (ahead && !block->guess) {
-        block->guess = true;
-        cache->guess_bytes += block->nbytes;
-        stats_add(cache->stats, STAT_PREFETCH_ISSUED, 1);
-    }
-    if (pool_threads(cache->pool) == 0)
-        pthread_mutex_unlock(&cache->lock);
-    pool_submit(cache->pool, &fetch->job, ahead ? LANE_PREFETCH : LANE_DEMAND);
-    if (pool_threads(cache->pool) == 0)
-        pthread_mutex_lock(&cache->lock);
-    return 0;
-}
-
-void fetch_await_locked(struct block *block)
-{
-    pool_promote(block->dataset->cache->pool, &block->fetch->job);
-}
 
 /* ---- datasets ------------------------------------------------------------------------------- */
 
@@ -572,15 +41,10 @@ static bool all_zero(const unsigned char *bytes, size_t n)
     return true;
 }
 
-uint64_t cache_spare_for(uint64_t chunk_nbytes)
-{
-    return chunk_nbytes + chunk_nbytes / 8 + 4096; /* as the arena may round it up */
-}
-
 /* A sequential writer completes chunks only at the end of a slab: where a slab fits, it may stay dirty. */
 static uint64_t dirty_limit(const struct cache *cache, const struct grid *whole)
 {
-    uint64_t slab = grid_slab_memory(whole), spare = cache_spare_for(whole->chunk_nbytes);
+    uint64_t slab = grid_slab_memory(whole), spare = memory_spare_for(whole->chunk_nbytes);
     uint64_t most = cache->limit > spare ? (cache->limit - spare) / 4 * 3 : 0;
 
     if (slab > most)
@@ -709,7 +173,7 @@ static bool ask_all_locked(struct cache_dataset *dataset)
 again: /* without threads the lock is released by each fetch */
     DL_FOREACH2(dataset->blocks, block, ds_next)
     {
-        if (current(block) || block->fetch)
+        if (block_current_locked(block) || block->fetch)
             continue;
         grid_chunk_block(&dataset->grid, block->key.chunk, block->key.piece, &box);
         if (!fetch_allowed_locked(block) || fetch_start_locked(block, &box, false))
@@ -729,7 +193,7 @@ static bool await_answer_locked(struct block *block, int64_t deadline)
     block_hold_locked(block);
     while (block->fetch && !error)
         error = block_wait_locked(block, deadline);
-    holds = !block->fetch && block->valid.count && current(block);
+    holds = !block->fetch && block->valid.count && block_current_locked(block);
     block_unpin_locked(block);
     return holds;
 }
@@ -781,16 +245,14 @@ bool cache_chunk_is_dirty(struct cache_dataset *dataset, uint64_t chunk)
     return dirty;
 }
 
-/* What is known of a chunk, or on its way, may be out of date: epoch 0 is older than all others. */
+/* What is known of a chunk, or on its way, may be out of date. */
 static void distrust_chunk_locked(struct cache_dataset *dataset, uint64_t chunk)
 {
     for (uint64_t piece = 0; piece < dataset->grid.blocks_per_chunk; piece++) {
         struct block *block = block_find_locked(dataset, chunk, piece);
 
-        if (block && block->fetch)
-            block->fetch->epoch = 0;
         if (block)
-            block->epoch = 0;
+            fetch_distrust_locked(block);
     }
 }
 
@@ -900,7 +362,7 @@ static void check_block(const struct block *block)
     assert(!(block->writer && block->readers));
     assert(!(block->fetch && block->writer));
     assert(block->pins >= block->readers + block->writer + (block->fetch != NULL));
-    assert((block->list != LIST_NONE) == evictable(block));
+    assert((block->list != LIST_NONE) == block_evictable_locked(block));
     assert(block->list != LIST_GUESSES || block->guess);
 }
 

@@ -213,6 +213,9 @@ void cache_new_epoch(struct cache_dataset *dataset);
 /** As dn_verify(). */
 void cache_verify(struct cache_dataset *dataset);
 
+/** The fill value into bytes [offset, offset + length) of a chunk. */
+void chunk_fill(const struct cache_dataset *dataset, uint64_t offset, unsigned char *buffer, uint64_t length);
+
 /* writeback.c */
 
 /** Store all that was dirty when called, apply a truncation, make it durable. The first error, if any.
@@ -237,63 +240,7 @@ bool cache_chunk_is_dirty(struct cache_dataset *dataset, uint64_t chunk);
 /** Delete one chunk, in memory and in the store. -ENOENT: it was in neither. */
 int cache_delete_chunk(struct cache_dataset *dataset, uint64_t chunk);
 
-/* ---- within src/chunk; the caller holds cache->lock ------------------------------------------ */
-
-struct block *block_find_locked(struct cache_dataset *dataset, uint64_t chunk, uint64_t piece);
-/** Find or make, and pin. NULL: no memory now. */
-struct block *block_pin_locked(struct cache_dataset *dataset, const struct block_box *box);
-/** Pin an entry that is at hand. */
-void block_hold_locked(struct block *block);
-void block_unpin_locked(struct block *block);
-/** Forget an entry that nobody pins. */
-void block_free_locked(struct block *block);
-/** Give the block a buffer, evicting others. False: no memory now. */
-bool block_buffer_locked(struct block *block);
-/** Does a part of the block lie outside the shape? */
-bool has_padding(const struct cache_dataset *dataset, const struct block_box *box);
-/** Is [lo, hi) valid, and known to be so since this epoch? */
-bool block_ready_locked(const struct block *block, uint64_t lo, uint64_t hi, uint64_t epoch);
-/** Wake who waits for this block. */
-void block_wake_locked(struct block *block);
-/** Put the block on the list that its state asks for, or on none. */
-void block_settle_locked(struct block *block);
-/** A reader used it: it is no guess any more. */
-void block_used_locked(struct block *block);
-/** Wait for a change of the block. 0, -ETIMEDOUT, -EINTR. */
-int block_wait_locked(struct block *block, int64_t deadline);
-
-/** What must stay free of blocks so that a chunk can be assembled. */
-uint64_t cache_spare_for(uint64_t chunk_nbytes);
-/** See to it that bookkeeping of so many bytes fits, evicting blocks. False: not now. */
-bool room_for_entry_locked(struct cache *cache, uint64_t nbytes);
-
-/** Memory that is no block's, for a whole chunk; waits while others have theirs. -ENOMEM, -ETIMEDOUT, -EINTR. */
-int scratch_wait_locked(struct cache *cache, uint64_t nbytes, void **out);
-void scratch_give_locked(struct cache *cache, void *buffer, uint64_t nbytes);
-
-/** May a fetch of the block begin? Not while one is on its way, it is being written, or read from
- *  an older epoch. */
-bool fetch_allowed_locked(const struct block *block);
-/**
- * Begin a fetch of all of the block that is not valid, or, if it is of an older epoch, of whether it still
- * holds. The fetch has its own pin. With an engine without threads the lock is released meanwhile.
- * @param ahead  nobody asked for it yet
- * @return 0; -EAGAIN: no memory in the cache now; -ENOMEM
- */
-int fetch_start_locked(struct block *block, const struct block_box *box, bool ahead);
-/** A user waits for the fetch that is on its way. */
-void fetch_await_locked(struct block *block);
-
-/** Read bytes of a chunk as they count now: from the store below a truncation, the fill value above. Called
- *  without the lock. `hole` (may be NULL): nothing is stored. */
-int chunk_read(struct cache_dataset *dataset, uint64_t chunk, uint64_t offset, unsigned char *buffer,
-               uint64_t length, struct dn_version *version, bool *hole);
-
-/** The fill value into a part of a chunk. Called without the lock. */
-void chunk_fill(const struct cache_dataset *dataset, uint64_t offset, unsigned char *buffer, uint64_t length);
-
-/** How often the calling thread has waited for anything: for pool_note(). */
-long cache_waits_so_far(void);
+/* ---- within src/chunk; the caller holds cache->lock (more in block.h, fetch.h, writeback.h) --- */
 
 /** The data changed now. */
 void cache_touch_locked(struct cache_dataset *dataset);

@@ -11,9 +11,12 @@
 #include <utlist.h>
 
 #include "box.h"
+#include "block.h"
 #include "cache.h"
 #include "checked.h"
 #include "clock.h"
+#include "fetch.h"
+#include "dirty.h"
 #include "writeback.h"
 
 /* Blocks of a window. Two rows of a wide volume's chunks; more would only hold more pins. */
@@ -126,7 +129,7 @@ static int wait_room_locked(struct cache *cache, uint64_t need, int64_t deadline
     int64_t soon = clock_now() + WHILE;
     int error;
 
-    if (arena_used(cache->arena) + cache_spare_for(need) + cache->spare <= cache->limit)
+    if (arena_used(cache->arena) + memory_spare_for(need) + cache->spare <= cache->limit)
         return dn_fail(-ENOMEM, "out of memory"); /* the bound is not what is in the way */
     writeback_push_locked(cache, max_u64(4 * need, cache->dirty_bytes / 8));
     error = clock_wait(&cache->room, &cache->lock, soon < deadline ? soon : deadline);
@@ -482,8 +485,8 @@ static int seize_locked(struct item *item)
             return seize_locked(item); /* the fetch is over already */
         return error ? error : -EAGAIN;
     }
-    item->fill = block->hole || (!block->valid.count && has_padding(block->dataset, &item->box));
-    if (!block_buffer_locked(block))
+    item->fill = block->hole || (!block->valid.count && block_has_padding(block->dataset, &item->box));
+    if (!block_buffer_locked(block, false))
         return -EAGAIN;
     error = dirty_prepare_locked(block->dataset, block->key.chunk);
     if (error)
@@ -570,7 +573,7 @@ static int write_window(struct request *request, struct window *window)
 static int reserve_spare(struct cache_dataset *dataset)
 {
     struct cache *cache = dataset->cache;
-    uint64_t need = cache_spare_for(dataset->grid.chunk_nbytes);
+    uint64_t need = memory_spare_for(dataset->grid.chunk_nbytes);
     int error = 0;
 
     pthread_mutex_lock(&cache->lock);

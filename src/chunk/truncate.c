@@ -11,10 +11,12 @@
 #include <utlist.h>
 
 #include "batch.h"
+#include "block.h"
 #include "cache.h"
 #include "checked.h"
 #include "clock.h"
-#include "writeback.h"
+#include "fetch.h"
+#include "dirty.h"
 
 /* Chunks that are dealt with at a time when the store can list them. */
 #define AT_A_TIME 65536

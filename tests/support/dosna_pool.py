@@ -3,7 +3,7 @@
 
 The tests and the benchmark use it as the other party: what it writes a mount must read, and the reverse.
 
-    pool = Pool("/tmp/pool")                      # a folder that exists
+    pool = Pool("pool")                           # a folder that exists
     pool.create("a", (100, 120), "<u2", (32, 32), fill=7)
     pool.store("a", array)                        # every chunk
     pool.store_chunk("a", (0, 1), chunk)
