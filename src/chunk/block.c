@@ -196,7 +196,7 @@ struct block *block_find_locked(struct cache_dataset *dataset, uint64_t chunk, u
     struct block_key key = {dataset->id, chunk, piece};
     struct block *block;
 
-    HASH_FIND(hh, dataset->cache->blocks, &key, sizeof key, block);
+    HASH_FIND_BYHASHVALUE(hh, dataset->cache->blocks, &key, sizeof key, block_key_hash(&key), block);
     return block;
 }
 
@@ -214,7 +214,7 @@ static struct block *block_new_locked(struct cache_dataset *dataset, const struc
     block->dataset = dataset;
     block->nbytes = box->nbytes;
     block->epoch = dataset->epoch;
-    HASH_ADD(hh, cache->blocks, key, sizeof block->key, block);
+    HASH_ADD_BYHASHVALUE(hh, cache->blocks, key, sizeof block->key, block_key_hash(&block->key), block);
     if (!block->hh.tbl) { /* uthash had no memory */
         free(block);
         return NULL;

@@ -102,6 +102,15 @@ struct block_key {
     uint64_t dataset, chunk, piece;
 };
 
+/** Looked up for each block of each request, so simpler than a hash of any bytes. */
+static inline unsigned block_key_hash(const struct block_key *key)
+{
+    uint64_t h = (key->dataset << 40 ^ key->chunk) * 0x9e3779b97f4a7c15u;
+
+    h = (h ^ h >> 29 ^ key->piece) * 0xbf58476d1ce4e5b9u;
+    return (unsigned)(h >> 32);
+}
+
 struct block {
     struct block_key key;
     UT_hash_handle hh;

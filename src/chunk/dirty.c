@@ -14,7 +14,7 @@ struct dirty_chunk *dirty_find_locked(struct cache_dataset *dataset, uint64_t ch
     struct block_key key = {dataset->id, chunk, 0};
     struct dirty_chunk *record;
 
-    HASH_FIND(hh, dataset->cache->dirty_chunks, &key, sizeof key, record);
+    HASH_FIND_BYHASHVALUE(hh, dataset->cache->dirty_chunks, &key, sizeof key, block_key_hash(&key), record);
     return record;
 }
 
@@ -36,7 +36,8 @@ int dirty_prepare_locked(struct cache_dataset *dataset, uint64_t chunk)
     record->dataset = dataset;
     record->round = cache->flush_round; /* a flush that runs now need not wait for it */
     record->writers = 1;
-    HASH_ADD(hh, cache->dirty_chunks, key, sizeof record->key, record);
+    HASH_ADD_BYHASHVALUE(hh, cache->dirty_chunks, key, sizeof record->key, block_key_hash(&record->key),
+                         record);
     if (!record->hh.tbl) {
         free(record);
         return -ENOMEM;

@@ -40,8 +40,6 @@ struct request {
 /* A block of the window and the part of it that is asked for. */
 struct item {
     struct block *block;
-    struct block_box box;
-    struct slab_box part;
     uint64_t lo, hi; /* the bytes of the block that hold the part */
     bool exact;      /* and nothing else */
     bool latched, done;
@@ -49,6 +47,8 @@ struct item {
     bool fill;       /* for a writer: the block has the fill value first */
     uint64_t epoch;  /* the block must be known to hold since this one: when the request began */
     uint64_t failures;
+    struct block_box box;
+    struct slab_box part;
 };
 
 struct window {
@@ -77,9 +77,21 @@ static bool next_item(struct request *request)
 
 static void set_item(struct request *request, struct item *item)
 {
-    memset(item, 0, sizeof *item);
-    item->box = request->walk.block;
-    item->part = request->walk.part;
+    const struct block_box *box = &request->walk.block;
+    const struct slab_box *part = &request->walk.part;
+    size_t used = (size_t)request->dataset->grid.ndim * sizeof *box->start;
+
+    /* Of the axes only those in use: this is done for each block of each request. */
+    memset(item, 0, offsetof(struct item, box));
+    item->box.chunk = box->chunk;
+    item->box.piece = box->piece;
+    item->box.chunk_offset = box->chunk_offset;
+    item->box.nbytes = box->nbytes;
+    memcpy(item->box.start, box->start, used);
+    memcpy(item->box.extent, box->extent, used);
+    memcpy(item->box.inside, box->inside, used);
+    memcpy(item->part.start, part->start, used);
+    memcpy(item->part.count, part->count, used);
     grid_part_range(&request->dataset->grid, &item->box, &item->part, &item->lo, &item->hi, &item->exact);
 }
 
@@ -307,10 +319,14 @@ static int finish_window(struct request *request, struct window *window)
     int error = 0;
 
     for (int i = 0; i < window->count; i++) {
-        /* After a failure the others only have to be let go. */
-        int64_t deadline = error ? 0 : clock_now() + request->dataset->cache->patience;
-        int failed = window->item[i].done ? 0 : finish_item(request, &window->item[i], deadline);
+        int64_t deadline;
+        int failed;
 
+        if (window->item[i].done)
+            continue;
+        /* After a failure the others only have to be let go. */
+        deadline = error ? 0 : clock_now() + request->dataset->cache->patience;
+        failed = finish_item(request, &window->item[i], deadline);
         error = error ? error : failed;
     }
     for (int i = 0; i < window->count && !error; i++)

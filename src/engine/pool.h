@@ -3,7 +3,7 @@
  * The pool: who runs a job, and when.
  *
  * `njobs` threads take jobs from three lanes in fixed order: demand (a user waits), write-back, prefetch.
- * Prefetch may not occupy the last threads (one in eight, at least one, when there is more than
+ * Prefetch may not occupy the last threads (one in sixteen, at least one, when there is more than
  * one), so that a demand never queues behind guesses alone; a prefetch that a user now waits for is
  * promoted and no longer counts as one. Write-back and prefetch together leave one thread to demand.
  * With 0 threads (engine=cpu) pool_submit() runs the job before it returns.
@@ -60,8 +60,8 @@ bool pool_cancel(struct pool *pool, struct pool_job *job);
 
 /**
  * Say whether a job had to wait for the store. While hardly any does (a store in memory, files in the page
- * cache), more threads than the processors can run only get in the way of those who wait: write-back
- * and prefetch then use two for each processor at most.
+ * cache), more threads than processors only take time slices from the one who waits for a demand: write-back and
+ * prefetch then leave it a processor.
  */
 void pool_note(struct pool *pool, bool waited);
 

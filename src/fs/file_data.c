@@ -85,10 +85,13 @@ static int truncate_open(struct stream *stream, dn_dataset *dataset, uint64_t nb
 
 /* ---- open and close ------------------------------------------------------------------------- */
 
-/** Only who reads through the kernel's pages needs to know whether they still hold. */
-static bool verify_pages(struct handle *handle)
+/** Ask about what memory has now, at once, rather than block by block while it is read. Who will not read, or
+ *  replaces everything, needs no answer. */
+static bool verify_pages(struct fs *fs, struct handle *handle)
 {
-    if (handle->direct_io || handle->created || (handle->flags & O_TRUNC) ||
+    if (fs->cache == CACHE_ALWAYS)
+        return true;
+    if (fs->cache == CACHE_NEVER || handle->created || (handle->flags & O_TRUNC) ||
         (handle->flags & O_ACCMODE) == O_WRONLY)
         return false;
     dn_verify(handle->dataset);
@@ -99,7 +102,7 @@ static bool verify_pages(struct handle *handle)
 static int enter_stream(struct fs *fs, struct handle *handle)
 {
     struct node *node = handle->node;
-    bool verified = fs->cache == CACHE_ALWAYS || verify_pages(handle);
+    bool verified = verify_pages(fs, handle);
     uint64_t generation = dn_generation(handle->dataset);
 
     pthread_mutex_lock(&fs->tree.lock);
