@@ -175,7 +175,7 @@ int pool_create(unsigned threads, const struct pool_hooks *hooks, struct pool **
     }
     pool->threads = threads;
     pool->most_background = threads > 1 ? threads - 1 : threads;
-    pool->most_prefetch = threads > 1 ? threads - (unsigned)max_u64(1, threads / 16) : threads;
+    pool->most_prefetch = threads > 1 ? threads - (unsigned)max_u64(1, threads / 32) : threads;
     pool->most_busy = (unsigned)min_u64(pool->most_background, max_u64(2, processors()) - 1);
     pool->waited = WAITED_ALWAYS;
     if (hooks)

@@ -3,7 +3,7 @@
  * The pool: who runs a job, and when.
  *
  * `njobs` threads take jobs from three lanes in fixed order: demand (a user waits), write-back, prefetch.
- * Prefetch may not occupy the last threads (one in sixteen, at least one, when there is more than
+ * Prefetch may not occupy the last threads (one in 32, at least one, when there is more than
  * one), so that a demand never queues behind guesses alone; a prefetch that a user now waits for is
  * promoted and no longer counts as one. Write-back and prefetch together leave one thread to demand.
  * With 0 threads (engine=cpu) pool_submit() runs the job before it returns.
