@@ -13,8 +13,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
-#define MOST 64
+#define MOST 128
 
 struct task {
     struct pool_job job;
@@ -125,31 +126,55 @@ static void test_lane_order(void **state)
     assert_order((int[]){9, 2, 4, 1, 3, 0, 5}, 7);
 }
 
-/* Of 16 threads guesses get 14, write-back one more, and the last one is demand's. */
+/* Of 64 threads guesses get 62, write-back one more, and the last one is demand's. */
 static void test_reserved_threads(void **state)
 {
-    struct pool *pool = make_pool(16);
-    struct task guess[20], store[2], demand;
+    struct pool *pool = make_pool(64);
+    struct task guess[70], store[2], demand;
     int guesses = 0, stores = 0;
 
     (void)state;
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 70; i++)
         submit(pool, &guess[i], i, LANE_PREFETCH, true);
-    await_started(14);
+    await_started(62);
     for (int i = 0; i < 2; i++)
-        submit(pool, &store[i], 20 + i, LANE_WRITEBACK, true);
-    await_started(15);
-    submit(pool, &demand, 30, LANE_DEMAND, true);
-    await_started(16);
-    for (int i = 0; i < 16; i++) {
-        guesses += room.order[i] < 20;
-        stores += room.order[i] >= 20 && room.order[i] < 30;
+        submit(pool, &store[i], 70 + i, LANE_WRITEBACK, true);
+    await_started(63);
+    submit(pool, &demand, 80, LANE_DEMAND, true);
+    await_started(64);
+    for (int i = 0; i < 64; i++) {
+        guesses += room.order[i] < 70;
+        stores += room.order[i] >= 70 && room.order[i] < 80;
     }
-    assert_int_equal(guesses, 14);
+    assert_int_equal(guesses, 62);
     assert_int_equal(stores, 1);
     open_gate();
     assert_int_equal(pool_destroy(pool, 30), 0);
-    assert_int_equal(room.ended, 23);
+    assert_int_equal(room.ended, 73);
+}
+
+/* While no job waits for the store, guesses and write-back leave a processor free, but for one of them. */
+static void test_busy_store(void **state)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int most = processors > 1 ? (int)processors - 1 : 1;
+    struct pool *pool = make_pool(16);
+    struct task guess[16], demand;
+
+    (void)state;
+    if (most > 14)
+        most = 14;
+    for (int i = 0; i < 64; i++)
+        pool_note(pool, false);
+    for (int i = 0; i < 16; i++)
+        submit(pool, &guess[i], i, LANE_PREFETCH, true);
+    await_started(most);
+    submit(pool, &demand, 30, LANE_DEMAND, true);
+    await_started(most + 1);
+    assert_int_equal(room.order[most], 30);
+    open_gate();
+    assert_int_equal(pool_destroy(pool, 30), 0);
+    assert_int_equal(room.ended, 17);
 }
 
 static void test_one_thread_does_all(void **state)
@@ -269,18 +294,18 @@ static bool end_one_then_all(void *arg)
 static void test_destroy_wakes_reserved_threads(void **state)
 {
     struct pool *pool = make_pool(16);
-    struct task task[15];
+    struct task task[16];
 
     (void)state;
     submit(pool, &task[0], 0, LANE_PREFETCH, true);
     await_started(1);
-    for (int i = 1; i < 15; i++)
+    for (int i = 1; i < 16; i++)
         submit(pool, &task[i], i, LANE_PREFETCH, true);
-    await_started(14);
+    await_started(15);
     dn_cancel_hook(end_one_then_all, &task[0]);
     assert_int_equal(pool_destroy(pool, 20), 0);
     dn_cancel_hook(NULL, NULL);
-    assert_int_equal(room.ended, 15);
+    assert_int_equal(room.ended, 16);
 }
 
 static void test_destroy_times_out(void **state)
@@ -420,6 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_lane_order),
         TEST(test_reserved_threads),
+        TEST(test_busy_store),
         TEST(test_one_thread_does_all),
         TEST(test_room_is_refilled),
         TEST(test_promote_queued),
