@@ -14,7 +14,7 @@ from pathlib import Path
 BUILD = Path(__file__).resolve().parent.parent / "build"
 
 CASE_SKIPPED = [
-    re.compile(r"^\[  SKIPPED \] (?P<case>\S+)$", re.M),
+    re.compile(r"^(?:skipped: (?P<why>.*)\n)?\[  SKIPPED \] (?P<case>\S+)$", re.M),
     re.compile(r"^(?P<case>\w+) \(.*\).* skipped (?P<why>['\"].*['\"])$", re.M),
 ]
 

@@ -89,4 +89,11 @@ void run_threads(int count, void (*fn)(void *arg, int i), void *arg);
 extern const struct CMUnitTest dataset_tests[], chunk_tests[], type_tests[];
 extern const size_t dataset_test_count, chunk_test_count, type_test_count;
 
+/** Skip the test that runs; the summary of run_tests.sh shows why. */
+#define skip_because(why)                                                                                             \
+    do {                                                                                                              \
+        print_message("skipped: %s\n", why);                                                                          \
+        skip();                                                                                                       \
+    } while (0)
+
 #endif

@@ -142,7 +142,7 @@ static void test_strays_of_larger_grid(void **state)
     struct set set;
     struct dn_desc small, large = {0};
     if (store_can(contract.store, DN_DELETES_CHUNKS))
-        skip();
+        skip_because("deleting a dataset takes its chunks along");
     make(&set);
     for (uint64_t flat = 0; flat < CHUNKS; flat++)
         assert_ok(put(&set, flat, flat));
@@ -249,7 +249,7 @@ static void test_write_ranges(void **state)
     struct set set;
     uint64_t index[DN_MAX_NDIM];
     if (!store_can(contract.store, DN_CAN_WRITE_RANGE))
-        skip();
+        skip_because("it writes whole chunks only");
     assert_ok(make_wide(&set));
     struct dn_chunk_id id = chunk_at(&set.desc, 5, index);
     unsigned char *want = pattern(set.nbytes, 1), *bytes = pattern(set.nbytes, 2);
@@ -280,7 +280,7 @@ static void test_write_ranges(void **state)
 static void skip_without_compare(void)
 {
     if (!store_can(contract.store, DN_CAN_COMPARE))
-        skip();
+        skip_because("it keeps no versions");
 }
 
 /* Read chunk 0 with a mark. */
@@ -316,7 +316,7 @@ static void test_no_versions(void **state)
     unsigned char bytes[64];
     struct dn_version mark = {.size = 3};
     if (store_can(contract.store, DN_CAN_COMPARE))
-        skip();
+        skip_because("it keeps versions");
     make(&set);
     assert_ok(write_marked(&set, 1, &mark));
     assert_int_equal(mark.size, 0);

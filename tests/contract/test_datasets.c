@@ -204,7 +204,7 @@ static int nothing(void *arg, const char *name)
 static void skip_without_listing(void)
 {
     if (store_list(contract.store, nothing, NULL) == -ENOTSUP)
-        skip();
+        skip_because("it keeps no names");
 }
 
 static void test_list_many(void **state)
@@ -398,7 +398,7 @@ static void test_rename(void **state)
     int rc = store_rename(contract.store, set.name, to);
     if (rc == -EXDEV) {
         drop(&set);
-        skip();
+        skip_because("it cannot rename");
     }
     assert_ok(rc);
     assert_int_equal(store_has(contract.store, set.name), 0);
@@ -465,7 +465,7 @@ static void test_rename_race(void **state)
         dn_desc_clear(&set.desc);
         assert_ok(remove_dataset(set.name));
         assert_int_equal(rc, -EXDEV);
-        skip();
+        skip_because("it cannot rename");
     }
     run_threads(2, swap_names, names);
     int first = store_has(contract.store, names[0]), second = store_has(contract.store, names[1]);
@@ -485,7 +485,7 @@ static void test_usage(void **state)
     struct dn_usage usage;
     int rc = store_usage(contract.store, &usage);
     if (rc == -ENOTSUP)
-        skip();
+        skip_because("it does not know its space");
     assert_ok(rc);
     assert_true(usage.total > 0);
     assert_true(usage.free <= usage.total);
@@ -496,7 +496,7 @@ static void test_second_connection(void **state)
     (void)state;
     struct set set;
     if (!contract.shared)
-        skip();
+        skip_because("nothing it stores is seen by a second connection");
     make(&set);
     assert_ok(put(&set, 4, 9));
     assert_ok(store_flush(set.data));
