@@ -34,7 +34,7 @@ struct request {
     int nboxes, box;                /* the box that is being walked */
     struct grid_walk walk;
     bool have;                      /* walk holds an item that was not dealt with */
-    uint64_t epoch;                 /* of the dataset when the request began */
+    uint64_t epoch;                 /* of the dataset when the request began; 0: it has not */
 };
 
 /* A block of the window and the part of it that is asked for. */
@@ -337,18 +337,11 @@ static int finish_window(struct request *request, struct window *window)
 
 static void look_ahead_locked(struct cache_dataset *dataset, uint64_t a, uint64_t b);
 
-static void note_epoch(struct request *request)
-{
-    pthread_mutex_lock(&request->dataset->cache->lock);
-    request->epoch = request->dataset->epoch;
-    pthread_mutex_unlock(&request->dataset->cache->lock);
-}
-
 static int run_read(struct request *request, uint64_t a, uint64_t b)
 {
     struct cache_dataset *dataset = request->dataset;
     struct cache *cache = dataset->cache;
-    int64_t deadline = clock_now() + cache->patience;
+    int64_t deadline = 0; /* of a wait in which nothing was had; 0: none is on */
     struct window window;
     bool looked = a == b;
     int error = 0;
@@ -356,8 +349,12 @@ static int run_read(struct request *request, uint64_t a, uint64_t b)
     while (!error && next_item(request)) {
         window.count = 0;
         pthread_mutex_lock(&cache->lock);
+        if (!request->epoch)
+            request->epoch = dataset->epoch;
         error = dataset->stale ? dn_fail(-ESTALE, "the dataset was deleted or replaced")
                                : gather_locked(request, &window);
+        if ((error == -EAGAIN || error == -EBUSY) && !deadline)
+            deadline = clock_now() + cache->patience;
         if (error == -EAGAIN)
             error = wait_room_locked(cache, dataset->grid.block_nbytes, deadline);
         else if (error == -EBUSY)
@@ -371,7 +368,7 @@ static int run_read(struct request *request, uint64_t a, uint64_t b)
             int failed = finish_window(request, &window);
 
             error = error ? error : failed;
-            deadline = clock_now() + cache->patience;
+            deadline = 0;
         }
     }
     return error;
@@ -675,6 +672,7 @@ static void flat_request(struct request *request, struct cache_dataset *dataset,
     request->box = 0;
     request->walk.ready = false;
     request->have = false;
+    request->epoch = 0;
 }
 
 static void slab_request(struct request *request, struct cache_dataset *dataset, unsigned char *user,
@@ -696,6 +694,7 @@ static void slab_request(struct request *request, struct cache_dataset *dataset,
     request->box = 0;
     request->walk.ready = false;
     request->have = false;
+    request->epoch = 0;
 }
 
 int cache_read_flat(struct cache_dataset *dataset, void *buffer, uint64_t offset, uint64_t length)
@@ -703,7 +702,6 @@ int cache_read_flat(struct cache_dataset *dataset, void *buffer, uint64_t offset
     struct request request;
 
     flat_request(&request, dataset, buffer, offset, length);
-    note_epoch(&request);
     return run_read(&request, offset, offset + length);
 }
 
@@ -720,7 +718,6 @@ int cache_read_slab(struct cache_dataset *dataset, const uint64_t *start, const 
     struct request request;
 
     slab_request(&request, dataset, buffer, start, count);
-    note_epoch(&request);
     return run_read(&request, 0, 0);
 }
 
