@@ -109,10 +109,15 @@ void dirty_added_locked(struct cache_dataset *dataset, uint64_t chunk, uint64_t 
     }
     DL_DELETE(dataset->dirty, record);
     DL_APPEND(dataset->dirty, record);
-    if (bytes && complete(record) && record->retry_at <= record->last)
+    record_drop_locked(record);
+}
+
+void dirty_store_complete_locked(struct cache_dataset *dataset, uint64_t chunk)
+{
+    struct dirty_chunk *record = dirty_find_locked(dataset, chunk);
+
+    if (record && !record->putting && complete(record) && record->retry_at <= record->last)
         put_start_locked(record);
-    else
-        record_drop_locked(record);
 }
 
 /* The chunk is open to the next put. */

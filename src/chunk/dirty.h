@@ -12,9 +12,11 @@ struct dirty_chunk *dirty_find_locked(struct cache_dataset *dataset, uint64_t ch
 /** Announce a write to the chunk; dirty_added_locked() follows and cannot fail then. 0; -EAGAIN: no room
  *  in the cache now; -ENOMEM. */
 int dirty_prepare_locked(struct cache_dataset *dataset, uint64_t chunk);
-/** The write is done: `bytes` more of the chunk are dirty, perhaps none. Stores the chunk if it is complete;
- *  with an engine without threads the lock is released meanwhile. */
+/** The write is done: `bytes` more of the chunk are dirty, perhaps none. */
 void dirty_added_locked(struct cache_dataset *dataset, uint64_t chunk, uint64_t bytes);
+/** Store the chunk if all of it is dirty. Nothing of it may be latched by the caller: with an engine without threads
+ *  it is stored here, and the lock is released meanwhile. */
+void dirty_store_complete_locked(struct cache_dataset *dataset, uint64_t chunk);
 /** Dirty bytes went away without being stored (truncated, deleted). */
 void dirty_dropped_locked(struct cache_dataset *dataset, uint64_t chunk, uint64_t bytes);
 /** The same for what a failed put could not give back (no memory). */
@@ -24,7 +26,7 @@ void dirty_merge_locked(struct block *block);
 /** Keep write-back off a chunk while the caller works on it in the store. False: a put is queued or under way
  *  (or there is no memory); nothing was claimed. */
 bool chunk_claim_locked(struct cache_dataset *dataset, uint64_t chunk);
-/** As dirty_added_locked(), the lock may be released meanwhile. */
+/** As dirty_store_complete_locked(), the lock may be released meanwhile. */
 void chunk_release_locked(struct cache_dataset *dataset, uint64_t chunk);
 /** A put, or a claim, is over: the chunk is open to the next one, which begins at once if all of the chunk is dirty
  *  again and it went `well`. */

@@ -575,6 +575,9 @@ static int write_window(struct request *request, struct window *window)
 
         error = error ? error : failed;
     }
+    /* Only now that nothing is latched any more. */
+    for (int i = 0; i < window->count; i++)
+        dirty_store_complete_locked(request->dataset, window->item[i].box.chunk);
     if (window->count)
         cache_touch_locked(request->dataset);
     cache_check_locked(cache);
