@@ -420,6 +420,22 @@ static void test_whole_chunk_in_pieces(void **state)
     assert_int_equal(stored_byte(CHUNK - 1), 99);
 }
 
+/* Without threads a put runs in the writer's own thread: not before it has let go of all blocks of the chunk. */
+static void test_chunk_completed_by_its_first_block(void **state)
+{
+    static unsigned char bytes[32768];
+
+    (void)state;
+    connect_to("engine=cpu;cache_size=256K;request_timeout=1");
+    make_set(2, (uint64_t[]){64, 1024}, (uint64_t[]){32, 1024});
+    assert_true(set->cached->grid.blocks_per_chunk > 1);
+    memset(bytes, 99, sizeof bytes);
+    assert_int_equal(dn_pwrite(set, bytes, 32768 - 8, 8), 32768 - 8);
+    assert_int_equal(dn_pwrite(set, bytes, 32768, 0), 32768);
+    assert_calls(0, 1);
+    assert_bytes(0, 32768, 99);
+}
+
 static void test_partial_chunk(void **state)
 {
     (void)state;
@@ -1016,6 +1032,7 @@ int main(void)
         TEST(test_cancel_ends_wait),
         TEST(test_hanging_get_times_out),
         TEST(test_whole_chunk_in_pieces),
+        TEST(test_chunk_completed_by_its_first_block),
         TEST(test_partial_chunk),
         TEST(test_patchwork),
         TEST(test_write_during_put),
