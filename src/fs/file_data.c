@@ -166,7 +166,7 @@ static int open_data(struct fs *fs, struct handle *handle)
     handle->resized = node->facts.known && node->facts.nbytes != handle->nbytes;
     pthread_mutex_unlock(&fs->tree.lock);
     files_learn(fs, node, handle->dataset);
-    handle->direct_io = fs->cache == CACHE_NEVER || (handle->flags & O_DIRECT);
+    handle->direct_io = fs->cache == CACHE_NEVER;
     err = enter_stream(fs, handle);
     if (err) {
         files_give_back(handle->dataset);

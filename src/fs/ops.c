@@ -75,7 +75,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
     /* Attributes come with every listing: they cost nothing here, and a lookup each would cost a request. */
     conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
-    conn->max_read = OPS_IO_MAX;
+    conn->max_read = OPS_READ_MAX;
     if (conn->max_write > OPS_IO_MAX)
         conn->max_write = OPS_IO_MAX;
     if (fs->answers)

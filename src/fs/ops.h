@@ -12,8 +12,13 @@
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
 
-/** The largest read and write request. */
+/** The largest write request, and the buffer of one reply. */
 #define OPS_IO_MAX (1u << 20)
+/**
+ * The largest read request. The kernel asks for the parts of a larger direct read at once, so that several
+ * threads answer it, each from a buffer that stays in its processor's cache.
+ */
+#define OPS_READ_MAX (256u << 10)
 
 struct fs;
 

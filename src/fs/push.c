@@ -4,6 +4,7 @@
 
 #include "files.h"
 
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <stdlib.h>
 
@@ -136,7 +137,7 @@ bool push_begin(struct fs *fs, struct handle *handle, uint64_t offset, uint64_t 
     struct pusher *pusher = &fs->pusher;
     bool wanted;
 
-    if (handle->type != &file_data || handle->direct_io)
+    if (handle->type != &file_data || handle->direct_io || (handle->flags & O_DIRECT))
         return false;
     pthread_mutex_lock(&fs->tree.lock);
     wanted = push_decide(&handle->node->stream->push, offset, size,

@@ -224,7 +224,13 @@ static char *mount_text(const struct fs *fs, const struct options *options)
     err = fuse_opt_add_opt_escaped(&text, source);
     free(source);
     if (err == 0)
-        err = fuse_opt_add_opt(&text, "subtype=dosnafs,max_read=1048576");
+        err = fuse_opt_add_opt(&text, "subtype=dosnafs");
+    if (err == 0) {
+        char max_read[32]; /* FUSE takes it here, and libfuse wants it in op_init() as well */
+
+        snprintf(max_read, sizeof max_read, "max_read=%u", OPS_READ_MAX);
+        err = fuse_opt_add_opt(&text, max_read);
+    }
     for (size_t i = 0; err == 0 && i < sizeof flags / sizeof *flags; i++) {
         if (is_true(fs->config, flags[i]))
             err = fuse_opt_add_opt(&text, flags[i]);
