@@ -24,7 +24,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define GOOD_READ ((uint64_t)256 << 10)
+#define GOOD_READ ((uint64_t)64 << 10)
 
 struct hdf5_options {
     const char *directory;

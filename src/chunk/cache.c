@@ -176,7 +176,7 @@ again: /* without threads the lock is released by each fetch */
         if (block_current_locked(block) || block->fetch)
             continue;
         grid_chunk_block(&dataset->grid, block->key.chunk, block->key.piece, &box);
-        if (!fetch_allowed_locked(block) || fetch_start_locked(block, &box, false))
+        if (!fetch_allowed_locked(block) || fetch_start_locked(block, &box, 0, block->nbytes, false))
             return false;
         if (pool_threads(dataset->cache->pool) == 0)
             goto again;

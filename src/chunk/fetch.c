@@ -15,8 +15,9 @@ struct fetch {
     struct pool_job job;
     struct block *block;
     struct block_box box;
+    uint64_t lo, hi; /* of the block: what will be valid */
     uint64_t epoch;
-    bool again; /* the block is whole, but of an older epoch: does it still hold? */
+    bool again; /* [lo, hi) is valid, but of an older epoch: does it still hold? */
 };
 
 /* Where in a chunk a truncation begins; the chunk's end if it does not touch it. */
@@ -60,15 +61,15 @@ int chunk_read(struct cache_dataset *dataset, uint64_t chunk, uint64_t offset, u
     return 0;
 }
 
-/* Read every gap of the block into its buffer: nobody else writes there, as writers wait for a fetch. */
+/* Read every gap into the block's buffer: nobody else writes there, as writers wait for a fetch. */
 static int fetch_each_gap(struct fetch *fetch, struct dn_version *version, bool *hole)
 {
     struct block *block = fetch->block;
     struct range gap;
-    uint64_t lo = 0;
+    uint64_t lo = fetch->lo;
 
     *hole = true;
-    while (ranges_gap(&block->valid, lo, block->nbytes, &gap)) {
+    while (ranges_gap(&block->valid, lo, fetch->hi, &gap)) {
         bool nothing;
         int error;
 
@@ -88,13 +89,13 @@ static int fetch_all_gaps(struct fetch *fetch, unsigned char *aside, struct dn_v
 {
     struct block *block = fetch->block;
     struct range gap;
-    uint64_t lo = 0;
+    uint64_t lo = fetch->lo;
     int error;
 
     version->size = 0;
-    error = chunk_read(block->dataset, fetch->box.chunk, fetch->box.chunk_offset, aside, block->nbytes,
-                       version, hole);
-    while (!error && ranges_gap(&block->valid, lo, block->nbytes, &gap)) {
+    error = chunk_read(block->dataset, fetch->box.chunk, fetch->box.chunk_offset + lo, aside + lo,
+                       fetch->hi - lo, version, hole);
+    while (!error && ranges_gap(&block->valid, lo, fetch->hi, &gap)) {
         memcpy(block->buffer + gap.lo, aside + gap.lo, gap.hi - gap.lo);
         lo = gap.hi;
     }
@@ -137,20 +138,47 @@ static void fetch_failed_locked(struct fetch *fetch, int error)
     block->failures++;
 }
 
-static void fetch_done_locked(struct fetch *fetch, const struct dn_version *version, bool hole)
+/* The part that was fetched now is of another state of the chunk than those that were fetched before. */
+static bool parts_differ_locked(const struct block *block, const struct dn_version *version, bool hole)
+{
+    const struct dn_version *before = &block->version;
+
+    if (!block->valid.count || block->dirty.count || block->flight.count || !before->size)
+        return false;
+    if (!version->size)
+        return hole && block->dataset->void_from == UINT64_MAX;
+    return version->size != before->size || memcmp(version->bytes, before->bytes, before->size) != 0;
+}
+
+/* `hole`: nothing is stored there. Below a truncation that tells nothing of the block's other bytes. */
+static int fetch_done_locked(struct fetch *fetch, const struct dn_version *version, bool hole)
 {
     struct block *block = fetch->block;
+    bool whole = fetch->lo == 0 && fetch->hi == block->nbytes;
+    int error = 0;
 
     if (fetch->again && !(hole && block->hole))
         block->dataset->generation++;
+    if (!fetch->again && parts_differ_locked(block, version, hole)) {
+        block->dataset->generation++;
+        ranges_set(&block->valid, 0, 0); /* who waits asks anew, for all of it */
+        return 0;
+    }
+    hole = hole && (whole || block->dataset->void_from == UINT64_MAX);
     block->hole = hole && (fetch->again || !block->valid.count);
     if (block->hole)
         block_buffer_drop_locked(block);
-    ranges_set(&block->valid, 0, block->nbytes);
-    if (block->dirty.count > BLOCK_MAX_RANGES) /* all is valid now, so the gaps may be stored too */
+    if (block->hole || whole)
+        ranges_set(&block->valid, 0, block->nbytes);
+    else if (fetch->again)
+        ranges_set(&block->valid, fetch->lo, fetch->hi);
+    else
+        error = ranges_add(&block->valid, fetch->lo, fetch->hi);
+    if (block->dirty.count > BLOCK_MAX_RANGES && whole) /* the gaps may be stored too */
         dirty_merge_locked(block);
     block->version = *version;
     block->epoch = fetch->epoch;
+    return error ? dn_fail(error, "out of memory") : 0;
 }
 
 static void fetch_end_locked(struct fetch *fetch)
@@ -187,19 +215,19 @@ static void fetch_run(struct pool_job *job)
     int result;
 
     if (fetch->again)
-        result = chunk_read(block->dataset, fetch->box.chunk, fetch->box.chunk_offset, block->buffer,
-                            block->nbytes, &version, &hole);
+        result = chunk_read(block->dataset, fetch->box.chunk, fetch->box.chunk_offset + fetch->lo,
+                            block->buffer + fetch->lo, fetch->hi - fetch->lo, &version, &hole);
     else
         result = fetch_gaps(fetch, &version, &hole);
     pool_note(cache->pool, fetch_waits_so_far() != waits);
 
     pthread_mutex_lock(&cache->lock);
+    if (result == DN_UNCHANGED)
+        block->epoch = fetch->epoch;
+    else if (!result)
+        result = fetch_done_locked(fetch, &version, hole);
     if (result < 0)
         fetch_failed_locked(fetch, result);
-    else if (result == DN_UNCHANGED)
-        block->epoch = fetch->epoch;
-    else
-        fetch_done_locked(fetch, &version, hole);
     fetch_end_locked(fetch);
     pthread_mutex_unlock(&cache->lock);
     free(fetch);
@@ -210,7 +238,25 @@ bool fetch_allowed_locked(const struct block *block)
     return !block->fetch && !block->writer && (block_current_locked(block) || !block->readers);
 }
 
-int fetch_start_locked(struct block *block, const struct block_box *box, bool ahead)
+/* Not where a piece would have to be told from its surroundings later: padding gets the fill value only in a
+   block of which nothing is valid, and what a truncation left is not all one thing. */
+void fetch_widen_locked(const struct block *block, const struct block_box *box, uint64_t *lo, uint64_t *hi)
+{
+    const struct cache_dataset *dataset = block->dataset;
+    uint64_t unit = dataset->cache->good_read;
+
+    if (unit) {
+        *lo = *lo / unit * unit;
+        *hi = min_u64((*hi + unit - 1) / unit * unit, block->nbytes);
+    }
+    if (!unit || *hi - *lo > block->nbytes / 2 || block->valid.count >= BLOCK_MAX_RANGES / 2 ||
+        dataset->void_from != UINT64_MAX || block_has_padding(dataset, box)) {
+        *lo = 0;
+        *hi = block->nbytes;
+    }
+}
+
+int fetch_start_locked(struct block *block, const struct block_box *box, uint64_t lo, uint64_t hi, bool ahead)
 {
     struct cache *cache = block->dataset->cache;
     struct fetch *fetch;
@@ -225,10 +271,14 @@ int fetch_start_locked(struct block *block, const struct block_box *box, bool ah
     fetch->block = block;
     fetch->box = *box;
     fetch->epoch = block->dataset->epoch;
-    if (!block_current_locked(block)) {
-        fetch->again = ranges_cover(&block->valid, 0, block->nbytes);
-        if (!fetch->again)
-            ranges_set(&block->valid, 0, 0);
+    fetch->lo = lo;
+    fetch->hi = hi;
+    if (!block_current_locked(block) && block->valid.count) { /* an answer about a part is one about all */
+        struct range first = ranges_at(&block->valid, 0);
+
+        fetch->again = true;
+        fetch->lo = first.lo;
+        fetch->hi = first.hi;
     }
     block->fetch = fetch;
     block->rewriting = fetch->again;

@@ -12,12 +12,16 @@
  *  an older epoch. */
 bool fetch_allowed_locked(const struct block *block);
 /**
- * Begin a fetch of all of the block that is not valid, or, if it is of an older epoch, of whether it still
- * holds. The fetch has its own pin. With an engine without threads the lock is released meanwhile.
+ * Begin a fetch of what is not valid of the block's bytes [lo, hi), or, if it is of an older epoch, of whether
+ * it still holds. The fetch has its own pin. With an engine without threads the lock is released meanwhile.
  * @param ahead  nobody asked for it yet
  * @return 0; -EAGAIN: no memory in the cache now; -ENOMEM
  */
-int fetch_start_locked(struct block *block, const struct block_box *box, bool ahead);
+int fetch_start_locked(struct block *block, const struct block_box *box, uint64_t lo, uint64_t hi,
+                       bool ahead);
+/** Widen [*lo, *hi), which a reader without a pattern wants of the block, to what costs the store about the same:
+ *  all of the block where that is not much more. */
+void fetch_widen_locked(const struct block *block, const struct block_box *box, uint64_t *lo, uint64_t *hi);
 /** A user waits for the fetch that is on its way. */
 void fetch_await_locked(struct block *block);
 

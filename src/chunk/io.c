@@ -35,6 +35,7 @@ struct request {
     struct grid_walk walk;
     bool have;                      /* walk holds an item that was not dealt with */
     uint64_t epoch;                 /* of the dataset when the request began; 0: it has not */
+    bool whole;                     /* the reader goes on to the rest of its blocks */
 };
 
 /* A block of the window and the part of it that is asked for. */
@@ -42,6 +43,7 @@ struct item {
     struct block *block;
     uint64_t lo, hi; /* the bytes of the block that hold the part */
     bool exact;      /* and nothing else */
+    bool whole;      /* all of the block will be wanted */
     bool latched, done;
     bool again;      /* gave way for want of memory: to be asked for anew */
     bool fill;       /* for a writer: the block has the fill value first */
@@ -178,8 +180,16 @@ static int approach_locked(struct item *item)
         fetch_await_locked(block);
     else if (block->dataset->calm)
         return -EBUSY;
-    else if (fetch_allowed_locked(block))
-        error = fetch_start_locked(block, &item->box, false);
+    else if (fetch_allowed_locked(block)) {
+        uint64_t lo = item->lo, hi = item->hi;
+
+        if (item->whole) {
+            lo = 0;
+            hi = block->nbytes;
+        } else
+            fetch_widen_locked(block, &item->box, &lo, &hi);
+        error = fetch_start_locked(block, &item->box, lo, hi, false);
+    }
     return error;
 }
 
@@ -210,6 +220,7 @@ static int gather_locked(struct request *request, struct window *window)
             return window->count ? 0 : -EAGAIN;
         item->failures = item->block->failures;
         item->epoch = request->epoch;
+        item->whole = request->whole;
         kind = kind_of_access(item);
         error = approach_locked(item);
         if (error) {
@@ -335,22 +346,28 @@ static int finish_window(struct request *request, struct window *window)
     return error;
 }
 
-static void look_ahead_locked(struct cache_dataset *dataset, uint64_t a, uint64_t b);
+static struct prefetch_plan plan_ahead_locked(struct cache_dataset *dataset, uint64_t a, uint64_t b);
+static void look_ahead_locked(struct cache_dataset *dataset, struct prefetch_plan *plan);
 
+/* [a, b): the flat range, if it is one. */
 static int run_read(struct request *request, uint64_t a, uint64_t b)
 {
     struct cache_dataset *dataset = request->dataset;
     struct cache *cache = dataset->cache;
     int64_t deadline = 0; /* of a wait in which nothing was had; 0: none is on */
     struct window window;
-    bool looked = a == b;
+    struct prefetch_plan plan = {0};
     int error = 0;
 
     while (!error && next_item(request)) {
         window.count = 0;
         pthread_mutex_lock(&cache->lock);
-        if (!request->epoch)
+        if (!request->epoch) {
             request->epoch = dataset->epoch;
+            if (a < b)
+                plan = plan_ahead_locked(dataset, a, b);
+            request->whole = a == b || plan.known;
+        }
         error = dataset->stale ? dn_fail(-ESTALE, "the dataset was deleted or replaced")
                                : gather_locked(request, &window);
         if ((error == -EAGAIN || error == -EBUSY) && !deadline)
@@ -359,9 +376,9 @@ static int run_read(struct request *request, uint64_t a, uint64_t b)
             error = wait_room_locked(cache, dataset->grid.block_nbytes, deadline);
         else if (error == -EBUSY)
             error = wait_calm_locked(cache, deadline);
-        else if (!error && !looked)
-            look_ahead_locked(dataset, a, b);
-        looked = true;
+        else if (!error && plan.stream)
+            look_ahead_locked(dataset, &plan);
+        plan.stream = NULL;
         pthread_mutex_unlock(&cache->lock);
         copy_latched(request, &window);
         if (window.count) {
@@ -385,7 +402,8 @@ static bool guess_locked(struct cache_dataset *dataset, const struct block_box *
 
     if (dataset->calm)
         return false;
-    if (block && (block->fetch || (block->valid.count && block_ready_locked(block, 0, 0, dataset->epoch))))
+    if (block && (block->fetch || block->dirty.count || block->flight.count ||
+                  block_ready_locked(block, 0, block->nbytes, dataset->epoch)))
         return true;
     if (cache->guess_bytes + box->nbytes > cache->prefetch_max)
         return false;
@@ -393,7 +411,7 @@ static bool guess_locked(struct cache_dataset *dataset, const struct block_box *
     if (!block)
         return false;
     if (fetch_allowed_locked(block))
-        error = fetch_start_locked(block, box, true);
+        error = fetch_start_locked(block, box, 0, block->nbytes, true);
     block_unpin_locked(block);
     return !error;
 }
@@ -439,22 +457,21 @@ static void guess_strides_locked(struct prefetch_plan *plan, struct cache_datase
 #define LEAD_BYTES (8u << 20)
 
 /* As many blocks as all jobs can fetch at once, twice: one in flight, one waiting. */
-static void look_ahead_locked(struct cache_dataset *dataset, uint64_t a, uint64_t b)
+static struct prefetch_plan plan_ahead_locked(struct cache_dataset *dataset, uint64_t a, uint64_t b)
 {
     struct cache *cache = dataset->cache;
     uint64_t budget = cache->prefetch_max / dataset->grid.block_nbytes;
     uint64_t lead = max_u64(2 * pool_threads(cache->pool), LEAD_BYTES / dataset->grid.block_nbytes);
-    struct prefetch_plan plan;
 
-    if (!cache->prefetch_max)
-        return;
-    plan = prefetch_decide(&dataset->prefetch, &dataset->grid, a, b, lead, budget);
-    if (!plan.stream)
-        return;
-    if (plan.strided)
-        guess_strides_locked(&plan, dataset);
+    return prefetch_decide(&dataset->prefetch, &dataset->grid, a, b, lead, budget);
+}
+
+static void look_ahead_locked(struct cache_dataset *dataset, struct prefetch_plan *plan)
+{
+    if (plan->strided)
+        guess_strides_locked(plan, dataset);
     else
-        guess_range_locked(&plan, dataset);
+        guess_range_locked(plan, dataset);
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */
@@ -491,7 +508,7 @@ static int seize_locked(struct item *item)
     if (needs_fetch(item)) {
         uint64_t failures = block->failures;
 
-        error = fetch_start_locked(block, &item->box, false);
+        error = fetch_start_locked(block, &item->box, 0, block->nbytes, false);
         if (block->failures != failures)
             return fetch_failure(block);
         if (!error && pool_threads(block->dataset->cache->pool) == 0)

@@ -202,6 +202,21 @@ static struct prefetch_plan plan_strided(struct stream *s, const struct grid *gr
     return plan;
 }
 
+static struct prefetch_plan make_plan(struct stream *s, const struct grid *grid, uint64_t lead)
+{
+    switch (s->kind) {
+    case STREAM_FORWARD:
+        return plan_forward(s, grid, lead);
+    case STREAM_BACKWARD:
+        return plan_backward(s, grid, lead);
+    case STREAM_STRIDED:
+        return plan_strided(s, grid);
+    case STREAM_NEW:
+        break;
+    }
+    return (struct prefetch_plan){0};
+}
+
 struct prefetch_plan prefetch_decide(struct prefetch *prefetch, const struct grid *grid, uint64_t a,
                                      uint64_t b, uint64_t lead, uint64_t budget)
 {
@@ -216,18 +231,9 @@ struct prefetch_plan prefetch_decide(struct prefetch *prefetch, const struct gri
     s->last = a;
     s->size = b - a;
     s->used = prefetch->accesses;
-    if (s->ahead == 0 || budget == 0)
-        return plan;
-    switch (s->kind) {
-    case STREAM_FORWARD:
-        return plan_forward(s, grid, lead);
-    case STREAM_BACKWARD:
-        return plan_backward(s, grid, lead);
-    case STREAM_STRIDED:
-        return plan_strided(s, grid);
-    case STREAM_NEW:
-        break;
-    }
+    if (s->ahead && budget)
+        plan = make_plan(s, grid, lead);
+    plan.known = s->kind != STREAM_NEW;
     return plan;
 }
 

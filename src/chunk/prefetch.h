@@ -47,6 +47,7 @@ struct prefetch {
  *  `count` flat ranges of `size` bytes at offset, offset + stride, … */
 struct prefetch_plan {
     struct stream *stream; /* whose cursor moves as blocks are issued; NULL: nothing to do */
+    bool known; /* the access is part of a pattern: the rest of its blocks will be wanted, too */
     bool strided, down;
     uint64_t first, last;
     uint64_t offset, size, count;

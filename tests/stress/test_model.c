@@ -21,6 +21,9 @@
 
 #include <cmocka.h>
 
+#include "cache.h"
+#include "connection.h"
+
 #define THREADS 4
 #define OPERATIONS 150
 
@@ -319,6 +322,7 @@ static void one_connection(unsigned seed)
     fill_from(&m, 0);
 
     assert_int_equal(dn_connect(config, "model", &m.conn), 0);
+    m.conn->cache->good_read = draw(&seed, 2) * 64; /* chunks are small here: readers get parts of them, or not */
     assert_int_equal(dn_create(m.conn, "model", &m.desc, &m.dataset), 0);
     for (int round = 0; round < 6; round++) {
         run_workers(&m, &seed);

@@ -831,6 +831,93 @@ static void test_reopen_finds_hole_filled(void **state)
     assert_bytes(0, CHUNK, 30);
 }
 
+/* ---- parts of blocks ---------------------------------------------------------------------------- */
+
+static void start_in_parts(void)
+{
+    start("");
+    conn->cache->good_read = 512;
+    put_all_behind();
+}
+
+static void assert_got(uint64_t reads, uint64_t bytes)
+{
+    assert_calls(reads, 0);
+    assert_int_equal(stat_of("dosnafs_chunk_get_bytes_total"), bytes);
+}
+
+/* Who reads here and there gets what it asked for, rounded; who goes on gets the rest at once. */
+static void test_lone_read_fetches_a_part(void **state)
+{
+    (void)state;
+    start_in_parts();
+    assert_bytes(5 * CHUNK + 600, 100, 15);
+    assert_got(1, 512);
+    assert_bytes(5 * CHUNK + 512, 512, 15);
+    assert_got(1, 512);
+    assert_bytes(5 * CHUNK + 1000, 100, 15); /* near the last ones: it goes on. A gap on either side */
+    assert_got(3, CHUNK);
+    assert_bytes(5 * CHUNK, CHUNK, 15);
+    assert_got(3, CHUNK);
+}
+
+static void test_part_of_a_hole(void **state)
+{
+    (void)state;
+    start("");
+    conn->cache->good_read = 512;
+    assert_bytes(5 * CHUNK + 1000, 100, 7);
+    assert_bytes(5 * CHUNK, CHUNK, 7);
+    assert_calls(1, 0);
+}
+
+static void test_part_reopened(void **state)
+{
+    (void)state;
+    start_in_parts();
+    assert_bytes(5 * CHUNK + 1000, 100, 15);
+    reopen();
+    assert_bytes(5 * CHUNK + 1000, 100, 15);
+    assert_got(2, 1024);
+    assert_int_equal(stat_of("dosnafs_chunk_unchanged_total"), 1);
+    put_behind(5, 99);
+    reopen();
+    assert_bytes(5 * CHUNK + 1000, 100, 99);
+    assert_bytes(5 * CHUNK, CHUNK, 99);
+}
+
+/* The chunk changed between two fetches of its parts: what came first must not be taken for a part of what came
+   then, or the mark of the second would vouch for it. */
+static void test_parts_of_two_states(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    start_in_parts();
+    assert_bytes(5 * CHUNK + 1000, 100, 15);
+    before = dn_generation(set);
+    put_behind(5, 99);
+    assert_bytes(5 * CHUNK + 3000, 100, 99);
+    assert_true(dn_generation(set) > before);
+    assert_bytes(5 * CHUNK + 1000, 100, 99);
+    reopen();
+    assert_bytes(5 * CHUNK, CHUNK, 99);
+}
+
+static void test_write_beside_a_part(void **state)
+{
+    (void)state;
+    start_in_parts();
+    assert_bytes(5 * CHUNK + 1000, 100, 15);
+    write_bytes(5 * CHUNK + 1200, 1000, 3);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(stored_byte(5 * CHUNK + 1199), 15);
+    assert_int_equal(stored_byte(5 * CHUNK + 1200), 3);
+    assert_int_equal(stored_byte(5 * CHUNK + 2200), 15);
+    assert_bytes(5 * CHUNK, 1200, 15);
+    assert_bytes(5 * CHUNK + 1200, 1000, 3);
+}
+
 static void test_modes(void **state)
 {
     static const struct {
@@ -1054,6 +1141,11 @@ int main(void)
         TEST(test_reopen),
         TEST(test_reopen_after_write),
         TEST(test_reopen_finds_hole_filled),
+        TEST(test_lone_read_fetches_a_part),
+        TEST(test_part_of_a_hole),
+        TEST(test_part_reopened),
+        TEST(test_parts_of_two_states),
+        TEST(test_write_beside_a_part),
         TEST(test_modes),
         TEST(test_stale_piece_stays_stale),
         TEST(test_write_to_stale_block),
