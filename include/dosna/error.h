@@ -39,8 +39,17 @@ DN_API int dn_fail(int code, const char *format, ...) __attribute__((format(prin
  */
 DN_API const char *dn_error_text(int code);
 
-/** Forget this thread's text, so that dn_error_text() falls back to strerror's. */
+/** Forget this thread's text, so that dn_error_text() falls back to strerror's, and its pause. */
 DN_API void dn_error_clear(void);
+
+/**
+ * A backend that returns -EAGAIN may say how long its store wants to be left alone (HTTP's Retry-After). The core
+ * waits at least that long before it tries again, but no longer than request_timeout.
+ */
+DN_API void dn_retry_after(double seconds);
+
+/** What this thread's last dn_retry_after() said since dn_error_clear(); 0: nothing. */
+DN_API double dn_retry_pause(void);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,7 @@ static _Thread_local struct {
     int code; /* 0: no text */
     char text[DN_ERROR_MAX];
     char system[128];
+    double pause; /* before another try */
 } last;
 
 int dn_fail(int code, const char *format, ...)
@@ -35,4 +36,15 @@ const char *dn_error_text(int code)
 void dn_error_clear(void)
 {
     last.code = 0;
+    last.pause = 0;
+}
+
+void dn_retry_after(double seconds)
+{
+    last.pause = seconds;
+}
+
+double dn_retry_pause(void)
+{
+    return last.pause;
 }

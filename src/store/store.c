@@ -136,6 +136,13 @@ static bool worth_repeating(const struct call *call)
     return call->tries <= call->store->settings.retries;
 }
 
+/* What the store asked for: for no longer than a request may take, as those who wait count with. */
+static int64_t asked_pause(const struct store *store)
+{
+    return (int64_t)min_u64((uint64_t)clock_ns(dn_retry_pause()),
+                            (uint64_t)clock_ns(store->settings.request_timeout));
+}
+
 /* Half of the wait is fixed, half is chance, so that threads that failed together come back apart. */
 static int back_off(struct call *call)
 {
@@ -143,6 +150,8 @@ static int back_off(struct call *call)
     if (call->tries <= 7)
         wait = min_u64((uint64_t)wait, (uint64_t)clock_ns(STORE_FIRST_PAUSE) << (call->tries - 1));
     wait = wait / 2 + clock_now() % (wait / 2 + 1);
+    if (wait < asked_pause(call->store))
+        wait = asked_pause(call->store);
     log_debug("%s of %.200s: %s; trying again", rules[call->op].name, call->name,
               dn_error_text(call->result));
     stats_add(call->store->stats, STAT_RETRIES, 1);

@@ -4,8 +4,8 @@
  *
  * It asserts what the core owes, checks what the backend returned, emulates what it lacks, counts every
  * request, and tries again with back-off and jitter what may work a second time (-EAGAIN, -ETIMEDOUT,
- * -ECONNRESET): up to `retries` times, waiting 0.1 s · 2^n (at most 10 s) with jitter. After that -EAGAIN
- * and -ECONNRESET become -EIO. Not tried again: connecting, which has the backend's own time limit; a
+ * -ECONNRESET): up to `retries` times, waiting 0.1 s · 2^n (at most 10 s) with jitter, or as long as the backend says
+ * with dn_retry_after() (at most request_timeout). After that -EAGAIN and -ECONNRESET become -EIO. Not tried again: connecting, which has the backend's own time limit; a
  * listing that has begun; creating and renaming after anything but -EAGAIN, as they may have happened.
  *
  * Functions block. A callback of a listing must not call the store: its turn is still taken. Any thread may call; limits.max_calls of the backend is honoured here.

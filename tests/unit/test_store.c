@@ -29,6 +29,7 @@ static struct {
     int codes[LONGEST]; /* what the next calls return; then 0 */
     int calls;
     const char *text; /* said with every failure */
+    double pauses[LONGEST]; /* what a failing call asks for; 0: nothing */
     unsigned abilities;
     struct dn_limits limits;
     uint64_t shape[DN_MAX_NDIM]; /* what open_dataset reports */
@@ -57,7 +58,10 @@ int __wrap_clock_sleep(int64_t ns)
 static int play(void)
 {
     int code = script.calls < LONGEST ? script.codes[script.calls] : 0;
+    double pause = script.calls < LONGEST ? script.pauses[script.calls] : 0;
     script.calls++;
+    if (pause != 0)
+        dn_retry_after(pause);
     return code < 0 && script.text ? dn_fail(code, "%s", script.text) : code;
 }
 
@@ -486,6 +490,25 @@ static void test_retry(void **state)
     assert_slept(0, 0.05, 0.1);
     assert_slept(1, 0.1, 0.2);
     assert_slept(2, 0.2, 0.4);
+    close_door();
+}
+
+/* A store may ask for a longer pause: for one, and for no longer than a request may take. */
+static void test_retry_after(void **state)
+{
+    (void)state;
+    open_door(&full, 5);
+    SAY(-EAGAIN, -EAGAIN, -EAGAIN, -EAGAIN, 0);
+    script.pauses[0] = 7;
+    script.pauses[2] = 1e9;
+    script.pauses[3] = -5;
+    assert_int_equal(do_read(), 0);
+    assert_int_equal(script.sleeps, 4);
+    assert_slept(0, 7, 7);
+    assert_slept(1, 0.1, 0.2);
+    assert_slept(2, 30, 30);
+    assert_slept(3, 0.4, 0.8);
+    memset(script.pauses, 0, sizeof script.pauses);
     close_door();
 }
 
@@ -1001,6 +1024,7 @@ int main(void)
         TEST(test_texts),
         TEST(test_connect),
         TEST(test_retry),
+        TEST(test_retry_after),
         TEST(test_retries_run_out),
         TEST(test_back_off_is_bounded),
         TEST(test_cancelled_back_off),
