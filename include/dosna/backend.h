@@ -90,6 +90,7 @@ struct dn_backend {
     const char *summary;             /* one line for --help */
     const struct dn_option *options; /* rows; NULL: none */
     size_t options_size;             /* of the struct that the rows fill; 0: none */
+    size_t request_timeout;          /* offset in that struct of a double, in seconds, which the core fills in; 0: none */
     unsigned abilities;              /* enum dn_ability */
 
     /* In the order of a connection's life. (*) = mandatory; otherwise NULL has the meaning given. */

@@ -451,6 +451,12 @@ static int check_strangers(const dn_config *config, const struct dn_backend *bac
     return 0;
 }
 
+static void pass_timeout(dn_config *config)
+{
+    if (config->backend->request_timeout)
+        *(double *)((char *)config->options + config->backend->request_timeout) = config->settings.request_timeout;
+}
+
 int config_resolve(dn_config *config)
 {
     const struct dn_backend *backend = chosen(config);
@@ -471,6 +477,8 @@ int config_resolve(dn_config *config)
             code = option_parse(slot->row, text_of(slot),
                                 slot->backend ? config->options : (void *)&config->settings);
     }
+    if (code == 0)
+        pass_timeout(config);
     return code;
 }
 
