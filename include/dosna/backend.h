@@ -19,7 +19,8 @@
  *   - -EAGAIN, -ETIMEDOUT and -ECONNRESET mean "may work if tried again": the core retries with back-off.
  *     Everything else is final. A library's unknown code becomes -EIO with the library's own text.
  *   - -ENOTSUP from an operation that may be absent (list_datasets, has_dataset, has_chunk, list_chunks,
- *     usage) means that this connection lacks it: the core does what it does for an absent one.
+ *     usage) means that this connection lacks it, or that list_chunks would take longer than asking for
+ *     each: the core does what it does for an absent one.
  *   - It never prints, exits, retries in silence, or starts threads that it doesn't join.
  *   - Any number of threads may call at once, up to `limits.max_calls`. Calls for one chunk are
  *     ordered by the core: never two writes, or a write and a delete, of the same chunk at once.
@@ -109,6 +110,9 @@ struct dn_backend {
     /** Every dataset's name, in any order; names not valid UTF-8 are passed as they are. A non-zero from
      *  `fn` stops and is returned. Absent: only names asked for are known (-ENOTSUP to the caller). */
     int (*list_datasets)(void *conn, dn_name_fn fn, void *arg);
+    /** Look at everything that is stored, however long that takes, and have list_datasets know every
+     *  dataset of it from then on. Absent: it knows them all anyway. */
+    int (*rescan)(void *conn);
     /** Exclusive: -EEXIST if anything is there, a foreign object too, which is then untouched. Left with
      *  nothing behind on failure. Absent: -EROFS. -ENOTSUP: a dtype that this store cannot hold. */
     int (*create_dataset)(void *conn, const char *name, const struct dn_desc *desc);

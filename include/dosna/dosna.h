@@ -114,6 +114,12 @@ DN_API int dn_sync(dn_connection *conn);
 /** Names of all datasets, in any order. -ENOTSUP: this store keeps no names. */
 DN_API int dn_list(dn_connection *conn, dn_name_fn fn, void *arg);
 
+/**
+ * Look at everything that the store holds, which may take long, so that dn_list() knows every dataset of it,
+ * others' too. Needed only where a store can't tell them by itself (ceph); elsewhere it does nothing.
+ */
+DN_API int dn_rescan(dn_connection *conn);
+
 /** Space of the store. -ENOTSUP: not known. */
 DN_API int dn_usage(dn_connection *conn, struct dn_usage *out);
 

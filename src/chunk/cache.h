@@ -249,6 +249,11 @@ bool cache_chunk_is_dirty(struct cache_dataset *dataset, uint64_t chunk);
 /** Delete one chunk, in memory and in the store. -ENOENT: it was in neither. */
 int cache_delete_chunk(struct cache_dataset *dataset, uint64_t chunk);
 
+/* list.c */
+
+/** Every chunk that the store has, in any order; `fn` as for a backend's list_chunks. */
+int cache_list_chunks(struct cache_dataset *dataset, dn_chunk_fn fn, void *arg);
+
 /* ---- within src/chunk; the caller holds cache->lock (more in block.h, fetch.h, writeback.h) --- */
 
 /** The data changed now. */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "block.h"
 #include "checked.h"
@@ -195,14 +194,6 @@ static void fetch_end_locked(struct fetch *fetch)
     cache_check_locked(cache);
 }
 
-/* Voluntary switches of this thread: it gave up the processor to wait. */
-long fetch_waits_so_far(void)
-{
-    struct rusage usage;
-
-    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
-}
-
 /* While block->fetch is set nobody else changes valid, buffer or version. */
 static void fetch_run(struct pool_job *job)
 {
@@ -211,7 +202,7 @@ static void fetch_run(struct pool_job *job)
     struct cache *cache = block->dataset->cache;
     struct dn_version version = block->version;
     bool hole = false;
-    long waits = fetch_waits_so_far();
+    long waits = pool_waits_so_far();
     int result;
 
     if (fetch->again)
@@ -219,7 +210,7 @@ static void fetch_run(struct pool_job *job)
                             block->buffer + fetch->lo, fetch->hi - fetch->lo, &version, &hole);
     else
         result = fetch_gaps(fetch, &version, &hole);
-    pool_note(cache->pool, fetch_waits_so_far() != waits);
+    pool_note(cache->pool, pool_waits_so_far() != waits);
 
     pthread_mutex_lock(&cache->lock);
     if (result == DN_UNCHANGED)

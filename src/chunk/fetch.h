@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Fetches: from the store into a block, once for all who wait. The caller holds cache->lock, but for
- * chunk_read() and fetch_waits_so_far().
+ * chunk_read().
  */
 #ifndef DOSNA_FETCH_H
 #define DOSNA_FETCH_H
@@ -32,8 +32,5 @@ void fetch_distrust_locked(struct block *block);
  *  NULL): nothing is stored. */
 int chunk_read(struct cache_dataset *dataset, uint64_t chunk, uint64_t offset, unsigned char *buffer,
                uint64_t length, struct dn_version *version, bool *hole);
-
-/** How often the calling thread has waited for anything: for pool_note(). */
-long fetch_waits_so_far(void);
 
 #endif

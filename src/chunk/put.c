@@ -339,10 +339,10 @@ static void put_run(struct pool_job *job)
     pthread_mutex_lock(&cache->lock);
     error = prepare_locked(put);
     pthread_mutex_unlock(&cache->lock);
-    waits = fetch_waits_so_far();
+    waits = pool_waits_so_far();
     if (!error)
         error = store_chunk(put, &version);
-    pool_note(cache->pool, fetch_waits_so_far() != waits);
+    pool_note(cache->pool, pool_waits_so_far() != waits);
     pthread_mutex_lock(&cache->lock);
     put_end_locked(put, error, &version);
     pthread_mutex_unlock(&cache->lock);

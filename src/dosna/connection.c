@@ -155,6 +155,11 @@ int dn_list(dn_connection *conn, dn_name_fn fn, void *arg)
     return store_list(conn->store, fn, arg);
 }
 
+int dn_rescan(dn_connection *conn)
+{
+    return store_rescan(conn->store);
+}
+
 int dn_usage(dn_connection *conn, struct dn_usage *out)
 {
     return store_usage(conn->store, out);

@@ -642,5 +642,5 @@ int dn_chunk_list(dn_dataset *dataset, dn_chunk_fn fn, void *arg)
 {
     int error = cache_flush(dataset->cached, false);
 
-    return error ? error : store_list_chunks(dataset->cached->store, fn, arg);
+    return error ? error : cache_list_chunks(dataset->cached, fn, arg);
 }

@@ -12,6 +12,7 @@
 #include "checked.h"
 
 struct batch {
+    struct pool *pool;
     pthread_mutex_t lock;
     pthread_cond_t done;
     _Atomic uint64_t next;
@@ -44,11 +45,13 @@ static void run_items(struct batch *batch)
 {
     while (!atomic_load(&batch->stop)) {
         uint64_t i = atomic_fetch_add(&batch->next, 1);
+        long waits = pool_waits_so_far();
         int result;
 
         if (i >= batch->n)
             return;
         result = batch->fn(batch->arg, i);
+        pool_note(batch->pool, pool_waits_so_far() != waits);
         if (result)
             keep_first_error(batch, result);
     }
@@ -67,7 +70,7 @@ static void run_job(struct pool_job *job)
 
 int batch_run(struct pool *pool, uint64_t n, int (*fn)(void *arg, uint64_t i), void *arg)
 {
-    struct batch batch = {.n = n, .fn = fn, .arg = arg};
+    struct batch batch = {.pool = pool, .n = n, .fn = fn, .arg = arg};
     unsigned jobs = (unsigned)min_u64(n, pool_threads(pool));
     struct batch_job *job = NULL;
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -31,18 +32,38 @@ struct pool {
 
 #define WAITED_ALWAYS 64
 
+static bool is_busy(int waited)
+{
+    return waited < WAITED_ALWAYS / 4;
+}
+
 void pool_note(struct pool *pool, bool waited)
 {
     int now = atomic_load_explicit(&pool->waited, memory_order_relaxed);
 
+    bool was_busy = is_busy(now);
+
     now += waited ? (WAITED_ALWAYS - now + 7) / 8 : -(now + 7) / 8;
     atomic_store_explicit(&pool->waited, now, memory_order_relaxed);
+    if (!was_busy || is_busy(now))
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_broadcast(&pool->work); /* more of what is queued may run now */
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Voluntary switches of this thread: it gave up the processor to wait. */
+long pool_waits_so_far(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
 }
 
 static bool lane_has_room(const struct pool *pool, enum pool_lane lane)
 {
     unsigned background = pool->running[LANE_WRITEBACK] + pool->running[LANE_PREFETCH];
-    bool busy = atomic_load_explicit(&pool->waited, memory_order_relaxed) < WAITED_ALWAYS / 4;
+    bool busy = is_busy(atomic_load_explicit(&pool->waited, memory_order_relaxed));
 
     if (lane == LANE_DEMAND)
         return true;

@@ -42,7 +42,7 @@ enum {
 };
 
 enum op {
-    OP_LIST, OP_CREATE, OP_OPEN, OP_HAS, OP_DELETE, OP_RENAME, OP_USAGE,
+    OP_LIST, OP_RESCAN, OP_CREATE, OP_OPEN, OP_HAS, OP_DELETE, OP_RENAME, OP_USAGE,
     OP_READ, OP_WRITE, OP_DELETE_CHUNK, OP_HAS_CHUNK, OP_LIST_CHUNKS, OP_STRAYS, OP_FLUSH,
 };
 
@@ -52,6 +52,7 @@ static const struct {
     unsigned flags;
 } rules[] = {
     [OP_LIST] = {"list_datasets", STAT_LISTS, 0},
+    [OP_RESCAN] = {"rescan", STAT_LISTS, 0},
     [OP_CREATE] = {"create_dataset", STAT_META_REQUESTS, NOT_TWICE},
     [OP_OPEN] = {"open_dataset", STAT_META_REQUESTS, MAY_BE_ABSENT},
     [OP_HAS] = {"has_dataset", STAT_META_REQUESTS, MAY_BE_ONE},
@@ -414,6 +415,17 @@ int store_list(struct store *store, dn_name_fn fn, void *arg)
     return call.result < 0 ? call.result : listing.stop;
 }
 
+int store_rescan(struct store *store)
+{
+    assert(store);
+    struct call call = call_name(store, OP_RESCAN, store->name);
+    if (!store->backend->rescan)
+        return 0;
+    while (attempt(&call))
+        finish(&call, store->backend->rescan(store->conn));
+    return call.result;
+}
+
 int store_create(struct store *store, const char *name, const struct dn_desc *desc)
 {
     assert(store && name && desc);
@@ -709,31 +721,6 @@ int store_has_chunk(struct store_dataset *dataset, const struct dn_chunk_id *id)
     return call.result == -ENOTSUP ? has_by_reading(dataset, id) : call.result;
 }
 
-/* The next index in row-major order; false after the last one. */
-static bool next_index(const struct store_dataset *dataset, uint64_t *index)
-{
-    for (int axis = dataset->ndim - 1; axis >= 0; axis--) {
-        if (++index[axis] < dataset->grid[axis])
-            return true;
-        index[axis] = 0;
-    }
-    return false;
-}
-
-static int list_by_asking(struct store_dataset *dataset, dn_chunk_fn fn, void *arg)
-{
-    uint64_t index[DN_MAX_NDIM] = {0};
-    struct dn_chunk_id id = {.index = index, .ndim = dataset->ndim};
-    int rc;
-    do {
-        rc = store_has_chunk(dataset, &id);
-        if (rc > 0)
-            rc = fn(arg, index, dataset->ndim);
-        id.flat++;
-    } while (rc == 0 && next_index(dataset, index));
-    return rc;
-}
-
 static int pass_chunk(void *arg, const uint64_t *index, int ndim)
 {
     struct listing *listing = arg;
@@ -751,12 +738,10 @@ int store_list_chunks(struct store_dataset *dataset, dn_chunk_fn fn, void *arg)
     struct call call = call_chunk(dataset, OP_LIST_CHUNKS, NULL);
     struct listing listing = {.call = &call, .chunk_fn = fn, .arg = arg, .dataset = dataset};
     if (!backend->list_chunks)
-        return list_by_asking(dataset, fn, arg);
+        return dn_fail(-ENOTSUP, "%.200s: this store lists no chunks", dataset->name);
     while (attempt(&call)) {
         int rc = backend->list_chunks(dataset->handle, pass_chunk, &listing);
         finish(&call, listing_result(&listing, rc));
     }
-    if (call.result == -ENOTSUP && call.tries != INT64_MAX)
-        return list_by_asking(dataset, fn, arg);
     return call.result < 0 ? call.result : listing.stop;
 }

@@ -44,6 +44,8 @@ int store_thread_enter(void *store);
 void store_thread_leave(void *store);
 
 int store_list(struct store *store, dn_name_fn fn, void *arg);
+/** 0 where there is nothing to do. */
+int store_rescan(struct store *store);
 int store_create(struct store *store, const char *name, const struct dn_desc *desc);
 /** The description is checked with dn_desc_check(): bad ones give -EPROTO. `desc` is the caller's to clear. */
 int store_open_dataset(struct store *store, const char *name, struct store_dataset **out, struct dn_desc *desc);
@@ -56,8 +58,8 @@ int store_usage(struct store *store, struct dn_usage *out);
 
 /** As the backend's; without DN_CAN_READ_RANGE the whole chunk is read and cut, without
  *  DN_CAN_COMPARE `version` comes back empty. `version` is changed only when 0 is returned. A part
- *  may be written only with DN_CAN_WRITE_RANGE. store_list_chunks() asks for each chunk of the grid,
- *  one after the other, where the backend has no listing. */
+ *  may be written only with DN_CAN_WRITE_RANGE. store_list_chunks() gives -ENOTSUP where the backend has no
+ *  listing, or would take longer for it than for asking for each chunk. */
 int store_read(struct store_dataset *dataset, const struct dn_chunk_id *id, uint64_t offset, void *buffer,
                size_t length, struct dn_version *version);
 int store_write(struct store_dataset *dataset, const struct dn_chunk_id *id, uint64_t offset,

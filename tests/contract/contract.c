@@ -84,6 +84,22 @@ static int collect_number(void *arg, const uint64_t *index, int ndim)
     return 0;
 }
 
+int list_chunks(struct store_dataset *data, const struct dn_desc *desc, dn_chunk_fn fn, void *arg)
+{
+    int rc = store_list_chunks(data, fn, arg);
+    if (rc != -ENOTSUP)
+        return rc;
+    rc = 0;
+    for (uint64_t flat = 0; flat < dn_desc_chunks(desc) && rc == 0; flat++) {
+        uint64_t index[DN_MAX_NDIM];
+        struct dn_chunk_id id = chunk_at(desc, flat, index);
+        rc = store_has_chunk(data, &id);
+        if (rc > 0)
+            rc = fn(arg, index, desc->ndim);
+    }
+    return rc;
+}
+
 static int remove_chunks(const char *name)
 {
     struct store_dataset *data;
@@ -92,7 +108,7 @@ static int remove_chunks(const char *name)
     if (rc < 0)
         return rc;
     struct numbers numbers = {.desc = &desc};
-    rc = store_list_chunks(data, collect_number, &numbers);
+    rc = list_chunks(data, &desc, collect_number, &numbers);
     for (size_t i = 0; i < numbers.count && rc == 0; i++) {
         uint64_t index[DN_MAX_NDIM];
         struct dn_chunk_id id = chunk_at(&desc, numbers.flat[i], index);

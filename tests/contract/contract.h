@@ -62,6 +62,9 @@ void drop(struct set *set);
 /** Chunks, strays, description, as the core deletes them. 0 or negative. */
 int remove_dataset(const char *name);
 
+/** Every stored chunk, as the core finds them: by the listing, or by asking for each. */
+int list_chunks(struct store_dataset *data, const struct dn_desc *desc, dn_chunk_fn fn, void *arg);
+
 /** The chunk's number as both of its names; `index` is the room. */
 struct dn_chunk_id chunk_at(const struct dn_desc *desc, uint64_t flat, uint64_t index[DN_MAX_NDIM]);
 

@@ -54,7 +54,7 @@ static int tick(void *arg, const uint64_t *index, int ndim)
 static void assert_stored(struct set *set, unsigned stored)
 {
     struct ticks ticks = {.desc = &set->desc};
-    assert_ok(store_list_chunks(set->data, tick, &ticks));
+    assert_ok(list_chunks(set->data, &set->desc, tick, &ticks));
     for (uint64_t flat = 0; flat < CHUNKS; flat++) {
         unsigned want = (stored >> flat) & 1;
         assert_int_equal(ticks.seen[flat], want);
@@ -117,7 +117,7 @@ static void test_list_chunks_stops(void **state)
     for (uint64_t flat = 0; flat < CHUNKS; flat++)
         assert_ok(put(&set, flat, flat));
     struct ticks ticks = {.desc = &set.desc, .stop_at = 3};
-    assert_int_equal(store_list_chunks(set.data, tick, &ticks), -EXFULL);
+    assert_int_equal(list_chunks(set.data, &set.desc, tick, &ticks), -EXFULL);
     assert_int_equal(ticks.calls, 3);
     drop(&set);
 }

@@ -558,6 +558,12 @@ static int fault_list_datasets(void *conn, dn_name_fn fn, void *arg)
     ON_CONNECTION(FAULT_LIST, list_datasets, -ENOTSUP, fn, arg);
 }
 
+static int fault_rescan(void *conn)
+{
+    struct fault *fault = conn;
+    return fault->inner->rescan ? fault->inner->rescan(fault->conn) : 0;
+}
+
 static int fault_create_dataset(void *conn, const char *name, const struct dn_desc *desc)
 {
     ON_CONNECTION(FAULT_CREATE, create_dataset, -EROFS, name, desc);
@@ -659,6 +665,7 @@ const struct dn_backend dn_backend_fault = {
     .thread_enter = fault_thread_enter,
     .thread_leave = fault_thread_leave,
     .list_datasets = fault_list_datasets,
+    .rescan = fault_rescan,
     .create_dataset = fault_create_dataset,
     .open_dataset = fault_open_dataset,
     .has_dataset = fault_has_dataset,

@@ -191,6 +191,12 @@ static int s_dataset(void *dataset)
     return play();
 }
 
+static int s_rescan(void *conn)
+{
+    (void)conn;
+    return play();
+}
+
 static int s_usage(void *conn, struct dn_usage *out)
 {
     (void)conn;
@@ -205,6 +211,7 @@ static const struct dn_backend full = {
     .disconnect = s_disconnect,
     .limits = s_limits,
     .list_datasets = s_list_datasets,
+    .rescan = s_rescan,
     .create_dataset = s_create,
     .open_dataset = s_open,
     .has_dataset = s_name,
@@ -319,6 +326,7 @@ static int any_chunk(void *arg, const uint64_t *index, int ndim)
 }
 
 static int do_list(void) { return store_list(door.store, any_name, NULL); }
+static int do_rescan(void) { return store_rescan(door.store); }
 static int do_create(void) { return store_create(door.store, "new", &door.desc); }
 static int do_has(void) { return store_has(door.store, "set"); }
 static int do_delete(void) { return store_delete(door.store, "set"); }
@@ -357,6 +365,7 @@ static const struct {
     bool absent, one, on_chunk;
 } ops[] = {
     {"list", do_list, STAT_LISTS, false, false, false},
+    {"rescan", do_rescan, STAT_LISTS, false, false, false},
     {"create", do_create, STAT_META_REQUESTS, false, false, false},
     {"open", do_open, STAT_META_REQUESTS, true, false, false},
     {"has", do_has, STAT_META_REQUESTS, false, true, false},
@@ -435,7 +444,7 @@ static void test_texts(void **state)
     open_door(&full, 0);
     for (size_t op = 0; op < OP_COUNT; op++) {
         const char *want = ops[op].on_chunk ? "set chunk 1.1: why" : "set: why";
-        if (ops[op].run == do_list || ops[op].run == do_usage)
+        if (ops[op].run == do_list || ops[op].run == do_rescan || ops[op].run == do_usage)
             want = "conn: why";
         if (ops[op].run == do_create)
             want = "new: why";
@@ -647,6 +656,8 @@ static void test_bare(void **state)
     (void)state;
     open_door(&bare, 0);
     assert_int_equal(do_list(), -ENOTSUP);
+    assert_int_equal(do_rescan(), 0);
+    assert_int_equal(do_list_chunks(), -ENOTSUP);
     assert_int_equal(do_usage(), -ENOTSUP);
     assert_int_equal(do_create(), -EROFS);
     assert_int_equal(do_delete(), -EROFS);
@@ -702,29 +713,6 @@ static int see_name(void *arg, const char *name)
     return ++seen->count == seen->stop_at ? seen->stop : 0;
 }
 
-/* A 2 × 2 grid of which the second and the last chunk are stored. */
-static void test_chunk_list_is_emulated(void **state)
-{
-    (void)state;
-    struct seen seen = {0};
-    open_door(&bare, 0);
-    SAY(-ENOENT, 0, -ENOENT, 0);
-    assert_int_equal(store_list_chunks(door.data, see_chunk, &seen), 0);
-    assert_int_equal(script.calls, 4);
-    assert_int_equal(seen.count, 2);
-    assert_int_equal(seen.index[0][0], 0);
-    assert_int_equal(seen.index[0][1], 1);
-    assert_int_equal(seen.index[1][0], 1);
-    assert_int_equal(seen.index[1][1], 1);
-    seen = (struct seen){.stop_at = 1, .stop = 9};
-    SAY(0, 0, 0, 0);
-    assert_int_equal(store_list_chunks(door.data, see_chunk, &seen), 9);
-    assert_int_equal(script.calls, 1);
-    SAY(-ENOENT, -EIO);
-    assert_int_equal(do_list_chunks(), -EIO);
-    close_door();
-}
-
 /* An operation that says so at run time is as good as absent. */
 static void test_unsupported_is_absent(void **state)
 {
@@ -734,10 +722,8 @@ static void test_unsupported_is_absent(void **state)
     assert_int_equal(do_has(), 1);
     SAY(-ENOTSUP, -ENOENT);
     assert_int_equal(do_has_chunk(), 0);
-    struct seen seen = {0};
-    SAY(-ENOTSUP, 1, 0, 0, 1);
-    assert_int_equal(store_list_chunks(door.data, see_chunk, &seen), 0);
-    assert_int_equal(seen.count, 2);
+    SAY(-ENOTSUP);
+    assert_int_equal(do_list_chunks(), -ENOTSUP);
     SAY(-ENOTSUP);
     assert_int_equal(do_create(), -ENOTSUP);
     assert_int_equal(stat_of(STAT_BACKEND_ERRORS), 0);
@@ -1035,7 +1021,6 @@ int main(void)
         TEST(test_create_limits),
         TEST(test_bare),
         TEST(test_has_is_emulated),
-        TEST(test_chunk_list_is_emulated),
         TEST(test_unsupported_is_absent),
         TEST(test_read_is_cut),
         TEST(test_versions),
