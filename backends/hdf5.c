@@ -9,6 +9,7 @@
  * A chunk is replaced by renaming a complete file over it. Nobody syncs each file: flush() syncs the
  * whole file system once for all chunks written before.
  */
+#include "chunk_index.h"
 #include "hdf5_chunk.h"
 #include "hdf5_folder.h"
 #include "hdf5_helper.h"
@@ -226,23 +227,13 @@ struct removal {
     int removed;
 };
 
-static bool is_inside(const struct dn_desc *desc, int ndim, const int64_t *index)
-{
-    if (ndim != desc->ndim)
-        return false;
-    for (int i = 0; i < ndim; i++)
-        if (index[i] < 0 || (uint64_t)index[i] >= dn_desc_grid(desc, i))
-            return false;
-    return true;
-}
-
 static int remove_ours(void *arg, const char *file)
 {
     struct removal *removal = arg;
     int64_t index[DN_MAX_NDIM];
     int ndim = hdf5_chunk_parse(file, index);
 
-    if (removal->outside != NULL ? ndim == 0 || is_inside(removal->outside, ndim, index)
+    if (removal->outside != NULL ? ndim == 0 || chunk_index_is_inside(removal->outside, ndim, index)
                                  : ndim == 0 && !hdf5_temporary_is(file))
         return 0;
     if (unlinkat(removal->dir, file, 0) == 0)
@@ -462,7 +453,7 @@ static int list_chunk(void *arg, const char *file)
     int64_t index[DN_MAX_NDIM];
     uint64_t position[DN_MAX_NDIM];
 
-    if (!is_inside(desc, hdf5_chunk_parse(file, index), index))
+    if (!chunk_index_is_inside(desc, hdf5_chunk_parse(file, index), index))
         return 0;
     for (int i = 0; i < desc->ndim; i++)
         position[i] = (uint64_t)index[i];

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hdf5_folder.h"
+
+#include "chunk_index.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -265,32 +267,14 @@ void hdf5_chunk_name(const struct dn_chunk_id *id, char *file)
     sprintf(end, ".h5");
 }
 
-/* Reads one position as Python prints it; what follows it, or NULL. */
-static const char *parse_position(const char *text, int64_t *out)
-{
-    const char *digits = text + (*text == '-');
-    size_t count = strspn(digits, "0123456789");
-    bool is_zero = digits[0] == '0';
-
-    if (count == 0 || (is_zero && (count > 1 || *text == '-')))
-        return NULL;
-    *out = strtoll(text, NULL, 10); /* clamps */
-    return digits + count;
-}
-
 int hdf5_chunk_parse(const char *file, int64_t index[DN_MAX_NDIM])
 {
-    int ndim = 0;
+    int ndim;
 
     if (strncmp(file, "chunk_", 6) != 0)
         return 0;
-    file += 5;
-    while (*file == '_' && ndim < DN_MAX_NDIM) {
-        file = parse_position(file + 1, &index[ndim++]);
-        if (file == NULL)
-            return 0;
-    }
-    return strcmp(file, ".h5") == 0 ? ndim : 0;
+    file = chunk_index_parse(file + 6, '_', index, &ndim);
+    return file != NULL && strcmp(file, ".h5") == 0 ? ndim : 0;
 }
 
 int hdf5_temporary_create(int dir, char *file)
