@@ -17,7 +17,31 @@ import h5py
 import numpy
 
 
-class Pool:
+class Store:
+    """What is the same in every store; describe(), write_chunk() and read_chunk() differ."""
+
+    def store_chunk(self, name, index, chunk):
+        """A full chunk; smaller arrays are padded with the fill value."""
+        self.write_chunk(name, index, chunk, self.describe(name))
+
+    def store(self, name, array):
+        description = self.describe(name)
+        for index, box in boxes(description[0], description[2]):
+            self.write_chunk(name, index, array[box], description)
+
+    def load(self, name):
+        description = self.describe(name)
+        shape, dtype, chunk_size, fill = description
+        array = numpy.full(shape, fill, dtype)
+        for index, box in boxes(shape, chunk_size):
+            chunk = self.read_chunk(name, index, description)
+            if chunk is not None:
+                target = array[box]
+                target[...] = chunk[tuple(slice(extent) for extent in target.shape)]
+        return array
+
+
+class Pool(Store):
     def __init__(self, folder):
         self.folder = Path(folder)
 
@@ -58,34 +82,33 @@ class Pool:
     def chunk_files(self, name):
         return sorted(path.name for path in (self.folder / name).glob("chunk_*.h5"))
 
-    def store_chunk(self, name, index, chunk):
-        """A full chunk; smaller arrays are padded with the fill value."""
-        _, dtype, chunk_size, fill = self.describe(name)
-        self._write(self.chunk_path(name, index), chunk, dtype, chunk_size, fill)
+    def names(self):
+        """The datasets, and whatever else is there."""
+        return sorted(path.name for path in self.folder.iterdir())
 
-    @staticmethod
-    def _write(path, chunk, dtype, chunk_size, fill):
+    def contents(self, name):
+        """How many chunks a dataset has; everything in its folder is one or its description."""
+        names = {path.name for path in (self.folder / name).iterdir()}
+        assert names == {"dataset.h5", *self.chunk_files(name)}, names
+        return len(names) - 1
+
+    def write_chunk(self, name, index, chunk, description):
+        _, dtype, chunk_size, fill = description
         part = tuple(slice(extent) for extent in chunk.shape)
-        with h5py.File(path, "a") as file:
+        with h5py.File(self.chunk_path(name, index), "a") as file:
             if "data" not in file:
                 file.create_dataset("data", shape=chunk_size, dtype=dtype, fillvalue=fill)
             file["data"][part] = chunk
 
-    def store(self, name, array):
-        shape, dtype, chunk_size, fill = self.describe(name)
-        for index, box in boxes(shape, chunk_size):
-            self._write(self.chunk_path(name, index), array[box], dtype, chunk_size, fill)
+    def read_chunk(self, name, index, _description):
+        path = self.chunk_path(name, index)
+        if not path.exists():
+            return None
+        with h5py.File(path, "r") as file:
+            return file["data"][...]
 
-    def load(self, name):
-        shape, dtype, chunk_size, fill = self.describe(name)
-        array = numpy.full(shape, fill, dtype)
-        for index, box in boxes(shape, chunk_size):
-            path = self.chunk_path(name, index)
-            if path.exists():
-                with h5py.File(path, "r") as file:
-                    target = array[box]
-                    target[...] = file["data"][tuple(slice(extent) for extent in target.shape)]
-        return array
+    def remove_chunk(self, name, index):
+        self.chunk_path(name, index).unlink()
 
     def remove(self, name):
         shutil.rmtree(self.folder / name)

@@ -4,8 +4,8 @@
     class Test(MountedCase):
         def test_something(self):
             m = self.mount(cache="never")          # -o cache=never; m.path is the mountpoint
-            m.create("a", shape="4, 4", dtype="<f4", chunk_size="2, 2")
-            m.write("a", array.tobytes())
+            m.create("one", shape="4, 4", dtype="<f4", chunk_size="2, 2")
+            m.write("one", array.tobytes())
             m.umount()                             # returns once the daemon is gone; m.status == 0
             self.assertIn("...", m.log())
 
@@ -13,11 +13,13 @@ What to know:
 
 * The program is $DOSNAFS_BIN (an absolute path); `mount.dosnafs` stands beside it. Without it, or without
   /dev/fuse, the tests are skipped.
-* Each test case has one pool, an empty hdf5 folder: `self.pool.path` (the connection's folder),
-  `self.pool.directory` and `self.pool.name` (CONNECTION). `self.mount()` mounts it; several mounts of one
-  pool at once are several "hosts". Keywords are options: `True` gives a bare key, everything else key=value
-  with commas escaped. `args=[…]` adds arguments, `env={…}` environment, `pool=` another pool, `backend=` etc. are
-  options as any other.
+* Each test case has one pool, an empty connection of the store that is tested (stores.py says more):
+  `self.pool.name` (CONNECTION), `self.pool.directory` (a folder for files of the test), `self.stored` (what
+  DosNa sees there). `self.mount()` mounts it; several mounts of one pool at once are several "hosts".
+  Keywords are options: `True` gives a bare key, everything else key=value with commas escaped. `args=[…]`
+  adds arguments, `env={…}` environment, `pool=` another pool, `backend=` etc. are options as any other.
+* The same tests run on every store (ctest's system_X@ceph, or DOSNA_TEST_STORE=ceph), but those that
+  @mounted.only("hdf5") marks. Names of datasets are therefore such that an S3 bucket can have them.
 * A mount runs in the foreground (-f); its standard error is collected: `m.log()` is what it said up to
   now, `m.status` its exit status once it ended (negative: the signal).
 * Waiting is for events, never for time: a mount is up when the mount table says so, gone when the
@@ -34,6 +36,8 @@ import subprocess
 import tempfile
 import time
 import unittest
+
+import stores
 
 BIN = os.environ.get("DOSNAFS_BIN", "")
 HELPER = os.path.join(os.path.dirname(BIN), "mount.dosnafs")
@@ -72,17 +76,24 @@ def option_text(options):
                     for key, value in options.items() if value is not None)
 
 
-class Pool:
-    """An empty hdf5 connection in a temporary folder."""
+def missing():
+    """Why nothing can be mounted here, or None."""
+    if not BIN:
+        return "DOSNAFS_BIN is not set"
+    if not os.path.exists("/dev/fuse"):
+        return "no /dev/fuse"
+    text = subprocess.run([BIN, "-h"], stdout=subprocess.PIPE, text=True, check=False).stdout
+    if f"\n[{stores.STORE}]\n" not in text:
+        return f"dosnafs is built without the {stores.STORE} backend"
+    return stores.missing()
 
-    def __init__(self, name="pool"):
-        self.name = name
-        self.directory = tempfile.mkdtemp(prefix="dosnafs-pool-")
-        self.path = os.path.join(self.directory, name)
-        os.mkdir(self.path)
 
-    def remove(self):
-        shutil.rmtree(self.directory, ignore_errors=True)
+def only(*names):
+    """A test or a class of tests for these stores alone."""
+    return unittest.skipUnless(stores.STORE in names, f"for {' and '.join(names)} alone")
+
+
+MISSING = missing()
 
 
 class Mount:
@@ -93,12 +104,12 @@ class Mount:
         self.path = tempfile.mkdtemp(prefix="dosnafs-mnt-")
         self.expect_status = 0
         self._errors = tempfile.TemporaryFile()
-        if options.get("backend", "hdf5") == "hdf5":
-            options = {"directory": pool.directory, **options}
+        if options.get("backend", stores.STORE) == stores.STORE:
+            options = {**pool.options, **options}
         self.process = subprocess.Popen(
             [BIN, "-f", *args, "-o", option_text(options), pool.name, self.path],
             stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
-            env={**os.environ, **(env or {})})
+            env={**os.environ, **pool.env, **(env or {})})
         try:
             wait_for(lambda: self.mounted() or self.process.poll() is not None, "mount")
             if not self.mounted():
@@ -125,7 +136,7 @@ class Mount:
         return os.path.join(self.path, *parts)
 
     def create(self, name, **meta):
-        """mkdir and .meta: create("a", shape="4, 4", dtype="<f4")."""
+        """mkdir and .meta: create("one", shape="4, 4", dtype="<f4")."""
         os.mkdir(self.file(name))
         with open(self.file(name, ".meta"), "w", encoding="utf-8") as file:
             file.write("".join(f"{key} = {value}\n" for key, value in meta.items()))
@@ -191,14 +202,14 @@ class Mount:
                 os.rmdir(self.path)
 
 
-@unittest.skipUnless(BIN, "DOSNAFS_BIN is not set")
-@unittest.skipUnless(os.path.exists("/dev/fuse"), "no /dev/fuse")
+@unittest.skipIf(MISSING, MISSING)
 class MountedCase(unittest.TestCase):
     """A test case with an empty pool and mounts of it."""
 
     def setUp(self):
-        self.pool = Pool()
+        self.pool = stores.new()
         self.addCleanup(self.pool.remove)
+        self.stored = self.pool.stored
 
     def mount(self, *, pool=None, args=(), env=None, **options):
         mount = Mount(pool or self.pool, options, args, env)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy
 
 import mounted
-from dosna_pool import Pool
 
 SHAPE, CHUNK, ITEM = (128, 256, 256), (32, 32, 32), 2
 NBYTES = int(numpy.prod(SHAPE)) * ITEM
@@ -23,12 +22,11 @@ REQUESTS = ("chunk_gets", "chunk_puts", "chunk_deletes", "chunk_has", "lists", "
 class CostCase(mounted.MountedCase):
     def setUp(self):
         super().setUp()
-        self.stored = Pool(self.pool.path)
         self.content = numpy.random.default_rng(3).bytes(NBYTES)
         self.source = Path(self.pool.directory, "flat")
         self.source.write_bytes(self.content)
 
-    def fill(self, name="a"):
+    def fill(self, name="one"):
         """The dataset with all its chunks."""
         self.stored.create(name, SHAPE, "<u2", CHUNK)
         self.stored.store(name, numpy.frombuffer(self.content, "<u2").reshape(SHAPE))
@@ -49,22 +47,22 @@ class CostCase(mounted.MountedCase):
         return {name: after[name] - before[name] for name in after}
 
     def dd(self, mount, *flags):
-        subprocess.run(["dd", f"if={self.source}", f"of={mount.file('a', 'data')}", "status=none", *flags],
+        subprocess.run(["dd", f"if={self.source}", f"of={mount.file('one', 'data')}", "status=none", *flags],
                        check=True)
 
     def cp(self, mount):
-        subprocess.run(["cp", self.source, mount.file("a", "data")], check=True)
+        subprocess.run(["cp", self.source, mount.file("one", "data")], check=True)
 
 
 class WriteCostTest(CostCase):
     def assertWrittenOnce(self, mount, cost):
         self.assertEqual((cost["chunk_puts"], cost["chunk_gets"], cost["chunk_deletes"]), (CHUNKS, 0, 0))
-        self.assertTrue(self.stored.load("a").tobytes() == self.content)
+        self.assertTrue(self.stored.load("one").tobytes() == self.content)
         self.assertIsNone(mount.status)
 
     def test_new_dataset(self):
         mount = self.mount()
-        mount.create("a", **META)
+        mount.create("one", **META)
         self.assertWrittenOnce(mount, self.cost(mount, self.dd, mount, "bs=1M"))
 
     def test_over_what_is_there(self):
@@ -93,7 +91,7 @@ class WriteCostTest(CostCase):
         mount = self.mount()
 
         def write():
-            with open(mount.file("a", "data"), "r+b", buffering=0) as file:
+            with open(mount.file("one", "data"), "r+b", buffering=0) as file:
                 for _ in range(3):
                     os.pwrite(file.fileno(), self.content[:SLAB], 0)
 
@@ -108,7 +106,7 @@ class WriteCostTest(CostCase):
         mount = self.mount()
 
         def write():
-            with open(mount.file("a", "data"), "r+b", buffering=0) as file:
+            with open(mount.file("one", "data"), "r+b", buffering=0) as file:
                 for i in range(10):
                     os.pwrite(file.fileno(), b"xy", i * 512)
 
@@ -121,7 +119,7 @@ class WriteCostTest(CostCase):
         mount = self.mount()
 
         def touch():
-            with open(mount.file("a", "data"), "r+b", buffering=0) as file:
+            with open(mount.file("one", "data"), "r+b", buffering=0) as file:
                 file.read()
                 os.fsync(file.fileno())
 
@@ -133,7 +131,7 @@ class ReadCostTest(CostCase):
     def read_in_order(mount):
         """One request after the other: the kernel's readahead has several under way, in any order."""
         with mmap.mmap(-1, 1 << 17) as buffer:
-            file = os.open(mount.file("a", "data"), os.O_RDONLY | os.O_DIRECT)
+            file = os.open(mount.file("one", "data"), os.O_RDONLY | os.O_DIRECT)
             while os.readv(file, [buffer]):
                 pass
             os.close(file)
@@ -150,11 +148,11 @@ class ReadCostTest(CostCase):
                     mount.umount()
 
     def test_reading_never_creates(self):
-        self.stored.create("a", SHAPE, "<u2", CHUNK, fill=5)
-        self.stored.store_chunk("a", (1, 2, 3), numpy.ones(CHUNK, "<u2"))
+        self.stored.create("one", SHAPE, "<u2", CHUNK, fill=5)
+        self.stored.store_chunk("one", (1, 2, 3), numpy.ones(CHUNK, "<u2"))
         before = self.stored.state()
         mount = self.mount()
-        cost = self.cost(mount, mount.read, "a")
+        cost = self.cost(mount, mount.read, "one")
         self.assertEqual((cost["chunk_puts"], cost["chunk_deletes"]), (0, 0))
         self.assertLessEqual(cost["chunk_gets"], CHUNKS)
         mount.umount()
@@ -165,8 +163,8 @@ class ReadCostTest(CostCase):
         self.fill()
         for cache in ("auto", "always"):
             mount = self.mount(cache=cache)
-            mount.read("a")
-            cost = self.cost(mount, mount.read, "a")
+            mount.read("one")
+            cost = self.cost(mount, mount.read, "one")
             self.assertEqual(cost["chunk_get_bytes"], 0)
             if cache == "always":
                 self.assertEqual(cost["chunk_gets"], 0)
@@ -175,7 +173,7 @@ class ReadCostTest(CostCase):
     def test_open_file_is_read_from_memory(self):
         self.fill()
         mount = self.mount()
-        with open(mount.file("a", "data"), "rb", buffering=0) as file:
+        with open(mount.file("one", "data"), "rb", buffering=0) as file:
             file.read()
             cost = self.cost(mount, os.pread, file.fileno(), NBYTES, 0)
         self.assertEqual(cost["chunk_gets"], 0)
@@ -186,7 +184,7 @@ class ReadCostTest(CostCase):
         mount = self.mount()
 
         def plane():
-            array = numpy.memmap(mount.file("a", "data"), "<u2", "r", shape=SHAPE)
+            array = numpy.memmap(mount.file("one", "data"), "<u2", "r", shape=SHAPE)
             numpy.array(array[:, :, 100])
 
         self.assertLessEqual(self.cost(mount, plane)["chunk_get_bytes"], NBYTES * 1.02)
@@ -198,7 +196,7 @@ class ReadCostTest(CostCase):
 
         def look():
             subprocess.run(["ls", "-lR", mount.path], check=True, stdout=subprocess.DEVNULL)
-            mount.read("a", ".meta")
+            mount.read("one", ".meta")
 
         cost = self.cost(mount, look)
         self.assertEqual((cost["chunk_gets"], cost["chunk_has"], cost["chunk_puts"]), (0, 0, 0))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy
 
 import mounted
-from dosna_pool import Pool
+import stores
 
 META = {"shape": "64, 64, 64", "dtype": "<u2", "chunk_size": "16, 64, 64"}
 NBYTES = 64 ** 3 * 2
@@ -23,17 +23,17 @@ class FaultCase(mounted.MountedCase):
 
     def setUp(self):
         super().setUp()
-        self.stored = Pool(self.pool.path)
         self.switch = Path(self.pool.directory, "trouble")
         self.content = numpy.random.default_rng(1).bytes(NBYTES)
 
     def mount_fault(self, **options):
-        defaults = {"backend": "fault", "inner": "hdf5", "directory": None,
-                    "inner_options": f"directory={self.pool.directory}",
+        inner = dict(self.pool.options)
+        defaults = {"backend": "fault", "inner": inner.pop("backend"),
+                    "inner_options": ";".join(f"{key}={value}" for key, value in inner.items()),
                     "fail_file": self.switch, "retries": 1, "request_timeout": 2}
         return self.mount(**{**defaults, **options})
 
-    def is_stored(self, content, name="a"):
+    def is_stored(self, content, name="one"):
         try:
             return self.stored.load(name).tobytes() == content
         except OSError:  # being written
@@ -44,8 +44,8 @@ class WriteFaultTest(FaultCase):
     def failing_writes(self, code, times=1):
         """A mount with data that fsync, so many times, and close could not store."""
         mount = self.mount_fault(fail_op="write", fail_errno=errno.errorcode[code])
-        mount.create("a", **META)
-        file = os.open(mount.file("a", "data"), os.O_RDWR)
+        mount.create("one", **META)
+        file = os.open(mount.file("one", "data"), os.O_RDWR)
         self.switch.touch()
         os.pwrite(file, self.content, 0)
         for _ in range(times):
@@ -53,7 +53,7 @@ class WriteFaultTest(FaultCase):
         self.assertEqual(os.pread(file, NBYTES, 0), self.content)
         self.assertErrno(code, os.close, file)
         # Whoever opens it now reads what was written.
-        self.assertEqual(mount.read("a"), self.content)
+        self.assertEqual(mount.read("one"), self.content)
         return mount
 
     def test_errors_reach_fsync_and_close_and_data_are_stored_after(self):
@@ -61,10 +61,10 @@ class WriteFaultTest(FaultCase):
             with self.subTest(errno=errno.errorcode[code]):
                 mount = self.failing_writes(code, times=3)
                 self.switch.unlink()
-                with open(mount.file("a", "data"), "r+b", buffering=0) as file:
+                with open(mount.file("one", "data"), "r+b", buffering=0) as file:
                     os.fsync(file.fileno())
                     self.assertTrue(self.is_stored(self.content))
-                shutil.rmtree(mount.file("a"))
+                shutil.rmtree(mount.file("one"))
                 mount.umount()
 
     def test_stored_without_anybody_asking(self):
@@ -83,83 +83,83 @@ class WriteFaultTest(FaultCase):
         mount = self.failing_writes(errno.EIO)
         mount.expect_status = None
         mount.umount()
-        self.assertIn("a", mount.log())
+        self.assertIn("one", mount.log())
         self.assertNotEqual(mount.log().strip(), "")
 
     def test_writing_more_than_the_cache_holds(self):
         mount = self.mount_fault(fail_op="write", fail_errno="ENOSPC", cache_size="1M")
-        mount.create("a", **{**META, "shape": "1024, 64, 64"})
+        mount.create("one", **{**META, "shape": "1024, 64, 64"})
         self.switch.touch()
-        self.assertErrno(errno.ENOSPC, mount.write, "a", self.content * 16)
+        self.assertErrno(errno.ENOSPC, mount.write, "one", self.content * 16)
         self.switch.unlink()
-        mount.write("a", self.content * 16)
+        mount.write("one", self.content * 16)
         self.assertTrue(self.is_stored(self.content * 16))
 
     def test_done_but_reported_as_failed(self):
         mount = self.mount_fault(fail_op="write", fail_late="true", fail_errno="EIO")
-        mount.create("a", **META)
+        mount.create("one", **META)
         self.switch.touch()
-        self.assertErrno(errno.EIO, mount.write, "a", self.content)
+        self.assertErrno(errno.EIO, mount.write, "one", self.content)
         self.switch.unlink()
-        mount.write("a", self.content[::-1])
+        mount.write("one", self.content[::-1])
         self.assertTrue(self.is_stored(self.content[::-1]))
 
     def test_failing_flush(self):
         """The backend's own flush fails: so does fsync, until it works."""
         mount = self.mount_fault(fail_op="flush", fail_errno="EIO")
-        mount.create("a", **META)
+        mount.create("one", **META)
         self.switch.touch()
-        self.assertErrno(errno.EIO, mount.write, "a", self.content)
+        self.assertErrno(errno.EIO, mount.write, "one", self.content)
         self.switch.unlink()
-        mount.write("a", self.content)
+        mount.write("one", self.content)
         self.assertTrue(self.is_stored(self.content))
 
     def test_truncation_while_it_fails(self):
         mount = self.mount_fault(fail_op="delete_chunk+write", fail_errno="EIO")
-        mount.create("a", **META)
-        mount.write("a", self.content)
+        mount.create("one", **META)
+        mount.write("one", self.content)
         self.switch.touch()
-        file = os.open(mount.file("a", "data"), os.O_RDWR)
+        file = os.open(mount.file("one", "data"), os.O_RDWR)
         os.ftruncate(file, NBYTES // 2 + 1000)
         self.assertErrno(errno.EIO, os.fsync, file)
         self.switch.unlink()
         os.fsync(file)
         os.close(file)
         expected = self.content[:NBYTES // 2 + 1000].ljust(NBYTES, b"\0")
-        self.assertEqual(mount.read("a"), expected)
+        self.assertEqual(mount.read("one"), expected)
         self.assertTrue(self.is_stored(expected))
 
     def test_creation_that_fails(self):
         mount = self.mount_fault(fail_op="create", fail_errno="EIO")
         self.switch.touch()
-        self.assertErrno(errno.EIO, mount.create, "a", **META)
-        self.assertFalse(Path(self.pool.path, "a/dataset.h5").exists())
+        self.assertErrno(errno.EIO, mount.create, "one", **META)
+        self.assertNotIn("one", self.stored.names())
         self.switch.unlink()
-        mount.create("b", **META)
-        mount.write("b", self.content)
-        self.assertTrue(self.is_stored(self.content, "b"))
+        mount.create("two", **META)
+        mount.write("two", self.content)
+        self.assertTrue(self.is_stored(self.content, "two"))
 
 
 class ReadFaultTest(FaultCase):
     def setUp(self):
         super().setUp()
-        self.stored.create("a", (64, 64, 64), "<u2", (16, 64, 64))
-        self.stored.store("a", numpy.frombuffer(self.content, "<u2").reshape(64, 64, 64))
+        self.stored.create("one", (64, 64, 64), "<u2", (16, 64, 64))
+        self.stored.store("one", numpy.frombuffer(self.content, "<u2").reshape(64, 64, 64))
 
     def test_reading_fails_and_works_again(self):
         mount = self.mount_fault(fail_op="read", fail_errno="EIO")
         self.switch.touch()
         for _ in range(2):
-            self.assertErrno(errno.EIO, mount.read, "a")
+            self.assertErrno(errno.EIO, mount.read, "one")
         self.switch.unlink()
-        self.assertEqual(mount.read("a"), self.content)
+        self.assertEqual(mount.read("one"), self.content)
 
     def test_passing_trouble_is_not_seen(self):
         for code in ("EAGAIN", "ETIMEDOUT", "ECONNRESET"):
             with self.subTest(errno=code):
                 mount = self.mount_fault(fail_op="read", fail_errno=code, fail_count=2, fail_file=None,
                                          retries=4, request_timeout=30)
-                self.assertEqual(mount.read("a"), self.content)
+                self.assertEqual(mount.read("one"), self.content)
                 self.assertEqual(mount.stat("dosnafs_retries_total"), 2)
                 mount.umount()
 
@@ -168,15 +168,15 @@ class ReadFaultTest(FaultCase):
                            ("ECONNRESET", errno.EIO)):
             with self.subTest(errno=code):
                 mount = self.mount_fault(fail_op="read", fail_errno=code, fail_file=None)
-                self.assertErrno(seen, mount.read, "a")
+                self.assertErrno(seen, mount.read, "one")
                 mount.umount()
 
     def test_open_fails_and_works_again(self):
         mount = self.mount_fault(fail_op="open", fail_errno="EACCES")
         self.switch.touch()
-        self.assertErrno(errno.EACCES, mount.read, "a")
+        self.assertErrno(errno.EACCES, mount.read, "one")
         self.switch.unlink()
-        self.assertEqual(mount.read("a"), self.content)
+        self.assertEqual(mount.read("one"), self.content)
 
 
 class HangTest(FaultCase):
@@ -194,45 +194,45 @@ class HangTest(FaultCase):
         self.assertTrue(self.switch.exists())
 
     def test_reads_end_with_an_error_and_work_again(self):
-        self.stored.create("a", (64, 64, 64), "<u2", (16, 64, 64))
-        self.stored.store("a", numpy.frombuffer(self.content, "<u2").reshape(64, 64, 64))
+        self.stored.create("one", (64, 64, 64), "<u2", (16, 64, 64))
+        self.stored.store("one", numpy.frombuffer(self.content, "<u2").reshape(64, 64, 64))
         mount = self.mount_hanging()
         self.switch.touch()
-        self.assertGivesUp(mount.read, "a")
+        self.assertGivesUp(mount.read, "one")
         self.switch.unlink()
         mounted.wait_for(lambda: self.reads(mount), "an answer after the store came back")
 
     def reads(self, mount):
         try:
-            return mount.read("a") == self.content
+            return mount.read("one") == self.content
         except OSError:
             return False
 
     def test_writes_end_with_an_error_and_are_stored_later(self):
         mount = self.mount_hanging()
-        mount.create("a", **META)
+        mount.create("one", **META)
         self.switch.touch()
-        self.assertGivesUp(mount.write, "a", self.content)
+        self.assertGivesUp(mount.write, "one", self.content)
         self.switch.unlink()
         mounted.wait_for(lambda: self.is_stored(self.content), "write-back after the store came back")
 
     def test_unmount_of_a_hanging_store(self):
-        self.stored.create("a", (64, 64, 64), "<u2", (16, 64, 64))
-        self.stored.store("a", numpy.frombuffer(self.content, "<u2").reshape(64, 64, 64))
+        self.stored.create("one", (64, 64, 64), "<u2", (16, 64, 64))
+        self.stored.store("one", numpy.frombuffer(self.content, "<u2").reshape(64, 64, 64))
         mount = self.mount_hanging()
         mount.expect_status = None
         self.switch.touch()
-        self.assertGivesUp(mount.read, "a")
+        self.assertGivesUp(mount.read, "one")
         mount.umount()
         self.assertTrue(self.switch.exists())
 
     def test_a_reader_that_waits_can_be_killed(self):
-        self.stored.create("a", (64, 64, 64), "<u2", (16, 64, 64))
-        self.stored.store_chunk("a", (0, 0, 0), numpy.ones((16, 64, 64), "<u2"))
+        self.stored.create("one", (64, 64, 64), "<u2", (16, 64, 64))
+        self.stored.store_chunk("one", (0, 0, 0), numpy.ones((16, 64, 64), "<u2"))
         mount = self.mount_fault(hang_file=self.switch, fail_file=None, request_timeout=100)
         mount.expect_status = None
         self.switch.touch()
-        reader = subprocess.Popen(["cat", mount.file("a", "data")], stdout=subprocess.DEVNULL)
+        reader = subprocess.Popen(["cat", mount.file("one", "data")], stdout=subprocess.DEVNULL)
         mounted.wait_for(lambda: mount.stat("dosnafs_cache_misses_total") > 0, "read to begin")
         reader.kill()
         reader.wait(mounted.TIMEOUT)
@@ -249,31 +249,31 @@ class KilledTest(FaultCase):
 
     def test_each_chunk_is_old_or_new(self):
         mount = self.mount()
-        mount.create("a", shape=f"{self.ROWS}, {self.ROW}", dtype="|u1", chunk_size=f"1, {self.ROW}")
-        mount.write("a", bytes(self.ROWS * self.ROW))
+        mount.create("one", shape=f"{self.ROWS}, {self.ROW}", dtype="|u1", chunk_size=f"1, {self.ROW}")
+        mount.write("one", bytes(self.ROWS * self.ROW))
         mount.umount()
         rows = numpy.zeros(self.ROWS, "u1")
         for turn, puts in enumerate((1, 9, 40, 100), 1):
             self.kill_while_writing(turn, puts)
-            stored = self.stored.load("a")
+            stored = self.stored.load("one")
             self.assertTrue((stored == stored[:, :1]).all(), "a chunk of two kinds")
             self.assertTrue(((stored[:, 0] == turn) | (stored[:, 0] == rows)).all())
             self.assertGreaterEqual((stored[:, 0] == turn).sum(), puts - JOBS)  # those were under way
             rows = stored[:, 0].copy()
             mount = self.mount()
-            self.assertEqual(mount.read("a"), stored.tobytes())
+            self.assertEqual(mount.read("one"), stored.tobytes())
             mount.umount()
         mount = self.mount()
-        mount.write("a", bytes([7]) * (self.ROWS * self.ROW))
-        shutil.rmtree(mount.file("a"))
-        self.assertEqual(os.listdir(self.pool.path), [])
+        mount.write("one", bytes([7]) * (self.ROWS * self.ROW))
+        shutil.rmtree(mount.file("one"))
+        self.assertEqual(self.stored.names(), [])
 
     def kill_while_writing(self, value, puts):
         mount = self.mount(cache_size="4M", dirty_max="512K", njobs=JOBS)
 
         def write():
             try:
-                with open(mount.file("a", "data"), "r+b", buffering=0) as file:
+                with open(mount.file("one", "data"), "r+b", buffering=0) as file:
                     for _ in range(self.ROWS):
                         file.write(bytes([value]) * self.ROW)
             except OSError:
@@ -287,6 +287,7 @@ class KilledTest(FaultCase):
         self.assertFalse(writer.is_alive())
 
 
+@mounted.only("hdf5")
 class FullDiskTest(mounted.MountedCase):
     def setUp(self):
         super().setUp()
@@ -298,17 +299,14 @@ class FullDiskTest(mounted.MountedCase):
             self.skipTest("no right to mount a small tmpfs")
         self.addCleanup(subprocess.run, ["umount", self.disk], check=True)
         self.filler = Path(self.disk, "filler")
-        self.full = mounted.Pool.__new__(mounted.Pool)
-        self.full.directory, self.full.name = self.disk, "pool"
-        self.full.path = os.path.join(self.disk, "pool")
-        os.mkdir(self.full.path)
+        self.full = stores.Hdf5Pool(self.disk)
 
     def test_no_space_and_room_again(self):
         content = numpy.random.default_rng(2).bytes(4 << 20)
         mount = self.mount(pool=self.full)
-        mount.create("a", shape="4, 1048576", dtype="|u1", chunk_size="1, 131072")
+        mount.create("one", shape="4, 1048576", dtype="|u1", chunk_size="1, 131072")
         self.filler.write_bytes(bytes(6 << 20))
-        file = os.open(mount.file("a", "data"), os.O_RDWR)
+        file = os.open(mount.file("one", "data"), os.O_RDWR)
         os.pwrite(file, content, 0)
         self.assertErrno(errno.ENOSPC, os.fsync, file)
         self.assertErrno(errno.ENOSPC, os.fsync, file)
@@ -316,13 +314,13 @@ class FullDiskTest(mounted.MountedCase):
         self.filler.unlink()
         os.fsync(file)
         os.close(file)
-        self.assertEqual(Pool(self.full.path).load("a").tobytes(), content)
+        self.assertEqual(self.full.stored.load("one").tobytes(), content)
         room = os.statvfs(self.disk)
         self.filler.write_bytes(bytes(room.f_bavail * room.f_frsize))
-        self.assertErrno(errno.ENOSPC, mount.write, "a", content[::-1])
+        self.assertErrno(errno.ENOSPC, mount.write, "one", content[::-1])
         self.filler.unlink()
         mount.umount()
-        self.assertEqual(Pool(self.full.path).load("a").tobytes(), content[::-1])
+        self.assertEqual(self.full.stored.load("one").tobytes(), content[::-1])
 
 
 if __name__ == "__main__":

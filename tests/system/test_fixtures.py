@@ -13,17 +13,16 @@ import h5py
 import numpy
 
 import mounted
-from dosna_pool import Pool
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SEED = int(os.environ.get("DOSNA_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
+@mounted.only("hdf5")
 class FixtureCase(mounted.MountedCase):
     def setUp(self):
         super().setUp()
         shutil.copytree(DATA / "pool", self.pool.path, dirs_exist_ok=True)
-        self.stored = Pool(self.pool.path)
         manifest = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))
         self.datasets = {entry["name"]: numpy.load(DATA / entry["npy"]) for entry in manifest["datasets"]}
 

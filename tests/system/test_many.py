@@ -6,16 +6,15 @@ import unittest
 from pathlib import Path
 
 import mounted
-from dosna_pool import Pool
 
 COUNT = 200 if os.environ.get("DOSNA_TEST_SHORT") else 2000
 
 
+@mounted.only("hdf5")
 class ManyTest(mounted.MountedCase):
     def setUp(self):
         super().setUp()
-        stored = Pool(self.pool.path)
-        stored.create("d0", (3, 4), "<i4", fill=5)
+        self.stored.create("d0", (3, 4), "<i4", fill=5)
         content = Path(self.pool.path, "d0/dataset.h5").read_bytes()
         for i in range(1, COUNT):
             folder = Path(self.pool.path, f"d{i}")

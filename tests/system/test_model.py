@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy
 
 import mounted
-from dosna_pool import Pool
 
 SEED = int(os.environ.get("DOSNA_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 SHORT = bool(os.environ.get("DOSNA_TEST_SHORT"))
@@ -62,11 +61,11 @@ SETTINGS = [
 
 
 class GivenConnection:
-    """The connection that run_tests.sh was given, in place of an hdf5 pool of the test's own."""
+    """The connection that run_tests.sh was given, in place of a pool of the test's own."""
 
     def __init__(self):
         self.name = os.environ.get("DOSNA_TEST_CONNECTION", "test-dosna")
-        self.directory = None
+        self.env = {}
         text = os.environ.get("DOSNA_TEST_OPTIONS", "")
         self.options = dict(part.split("=", 1) for part in text.split(",") if part)
         self.options["backend"] = BACKEND
@@ -287,8 +286,7 @@ class ModelTest(mounted.MountedCase):
     def mount_connection(self, settings):
         if not self.connection:
             return self.mount(**settings)
-        return self.mount(pool=self.connection, **{**settings, **self.connection.options,
-                                                   "directory": self.connection.options.get("directory")})
+        return self.mount(pool=self.connection, **{**settings, **self.connection.options})
 
     def start(self, rng, kind, settings):
         mount = self.mount_connection(settings)
@@ -297,7 +295,7 @@ class ModelTest(mounted.MountedCase):
         return Run(self, rng, mount, kind, name, settings)
 
     def finish(self, run):
-        """All is stored: a fresh mount and h5py see what the model holds."""
+        """All is stored: a fresh mount and DosNa see what the model holds."""
         run.close()
         run.check()
         if BACKEND != "ram":
@@ -305,8 +303,7 @@ class ModelTest(mounted.MountedCase):
             run.mount = self.mount_connection(run.settings)
             run.check()
         if not BACKEND:
-            stored = Pool(self.pool.path).load(run.name)
-            run.same(stored.tobytes(), run.model.bytes.tobytes(), "h5py")
+            run.same(self.stored.load(run.name).tobytes(), run.model.bytes.tobytes(), "what DosNa would read")
         shutil.rmtree(run.mount.file(run.name))
         run.mount.umount()
 

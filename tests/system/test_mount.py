@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from mounted import BIN, HELPER, MountedCase, TIMEOUT, mounts, option_text, wait_for
+from mounted import BIN, HELPER, MountedCase, TIMEOUT, mounts, only, option_text, wait_for
 
 META = {"shape": "8", "dtype": "|u1"}
 
@@ -30,7 +30,7 @@ class ProgramCase(MountedCase):
         super().setUp()
         self.path = tempfile.mkdtemp(prefix="dosnafs-mnt-")
         self.addCleanup(self.clean)
-        self.options = {"directory": self.pool.directory}
+        self.options = self.pool.options
 
     def clean(self):
         if self.path in mounts():
@@ -60,6 +60,7 @@ class ProgramCase(MountedCase):
             self.assertNotIn(self.path, mounts())
 
 
+@only("hdf5")
 class Arguments(ProgramCase):
     def test_help_and_version(self):
         done = run(BIN, "-h")
@@ -109,8 +110,8 @@ class Arguments(ProgramCase):
         folder = os.path.join(self.pool.directory, "with, comma")
         os.makedirs(os.path.join(folder, "pool"))
         m = self.mount(directory=folder)
-        m.create("a", **META)
-        self.assertEqual(os.listdir(os.path.join(folder, "pool")), ["a"])
+        m.create("one", **META)
+        self.assertEqual(os.listdir(os.path.join(folder, "pool")), ["one"])
 
     def test_mount_options(self):
         m = self.mount(rw=True, nosuid=True, nodev=True, noexec=True, noatime=True, _netdev=True, noauto=True,
@@ -123,31 +124,35 @@ class Arguments(ProgramCase):
 
 
 class Background(ProgramCase):
+    def start(self):
+        return run(BIN, "-o", option_text(self.options), self.pool.name, self.path, env={**os.environ, **self.pool.env})
+
     def test_it_answers_when_the_program_ends(self):
-        done = run(BIN, "-o", option_text(self.options), "pool", self.path)
+        done = self.start()
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
         self.assertEqual(os.listdir(self.path), [])
         pid = self.daemon()
         self.assertNotEqual(os.getsid(pid), os.getsid(0))
-        os.mkdir(os.path.join(self.path, "a"))
-        with open(os.path.join(self.path, "a", ".meta"), "w", encoding="utf-8") as file:
+        os.mkdir(os.path.join(self.path, "one"))
+        with open(os.path.join(self.path, "one", ".meta"), "w", encoding="utf-8") as file:
             file.write("shape = 8\ndtype = |u1\n")
-        with open(os.path.join(self.path, "a", "data"), "wb") as file:
+        with open(os.path.join(self.path, "one", "data"), "wb") as file:
             file.write(b"12345678")
         self.assertEqual(run("umount", self.path).returncode, 0)
-        self.assertEqual(self.mount().read("a"), b"12345678")
+        self.assertEqual(self.mount().read("one"), b"12345678")
         wait_for(lambda: self.daemon() is None, "end of the daemon")
 
+    @only("hdf5")
     def test_a_relative_folder(self):
         done = run(BIN, "-o", "directory=.", "pool", self.path, cwd=self.pool.directory)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        os.mkdir(os.path.join(self.path, "a"))
-        with open(os.path.join(self.path, "a", ".meta"), "w", encoding="utf-8") as file:
+        os.mkdir(os.path.join(self.path, "one"))
+        with open(os.path.join(self.path, "one", ".meta"), "w", encoding="utf-8") as file:
             file.write("shape = 8\ndtype = |u1\n")
-        self.assertEqual(os.listdir(self.pool.path), ["a"])
+        self.assertEqual(os.listdir(self.pool.path), ["one"])
 
     def test_a_dead_mount_is_replaced(self):
-        run(BIN, "-o", option_text(self.options), "pool", self.path)
+        self.start()
         pid = self.daemon()
         os.kill(pid, signal.SIGKILL)
 
@@ -158,7 +163,7 @@ class Background(ProgramCase):
                 return error.errno == errno.ENOTCONN
             return False
         wait_for(dead, "end of the daemon")
-        done = run(BIN, "-o", option_text(self.options), "pool", self.path)
+        done = self.start()
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(os.listdir(self.path), [])
 
@@ -166,8 +171,8 @@ class Background(ProgramCase):
 class Signals(MountedCase):
     def check(self, number):
         m = self.mount()
-        m.create("a", **META)
-        fd = os.open(m.file("a", "data"), os.O_RDWR)
+        m.create("one", **META)
+        fd = os.open(m.file("one", "data"), os.O_RDWR)
         try:
             with mmap.mmap(fd, 8) as pages:
                 pages[4:8] = b"mmap"
@@ -176,7 +181,7 @@ class Signals(MountedCase):
         finally:
             self.assertErrno(errno.ENOTCONN, os.close, fd)
         self.assertFalse(m.mounted())
-        self.assertEqual(self.mount().read("a"), b"openmmap")
+        self.assertEqual(self.mount().read("one"), b"openmmap")
 
     def test_sigterm(self):
         self.check(signal.SIGTERM)
@@ -187,28 +192,29 @@ class Signals(MountedCase):
     def test_sighup_reads_the_log_level(self):
         with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
             m = self.mount(args=["-c", file.name])
-            m.create("a", **META)
-            self.assertErrno(errno.EPERM, os.mkdir, m.file("a", "b"))
+            m.create("one", **META)
+            self.assertErrno(errno.EPERM, os.mkdir, m.file("one", "two"))
             self.assertEqual(m.log(), "")
             file.write("[dosnafs]\nlog_level = debug\n")
             file.flush()
             m.process.send_signal(signal.SIGHUP)
 
             def logged():
-                self.assertErrno(errno.EPERM, os.mkdir, m.file("a", "b"))
+                self.assertErrno(errno.EPERM, os.mkdir, m.file("one", "two"))
                 return "mkdir: no directory can be made here" in m.log()
             wait_for(logged, "debug line")
 
+    @only("hdf5")
     @unittest.skipUnless(BIN and "\n[fault]\n" in run(BIN, "-h").stdout, "no fault backend")
     def test_an_interrupted_reader_ends(self):
         """Ctrl-C on a read that waits for a store that does not answer."""
         hang = os.path.join(self.pool.directory, "hang")
         m = self.mount(backend="fault", inner="ram", hang_file=hang, cache="never", request_timeout=100)
-        m.create("a", **META)
-        m.write("a", b"12345678")
+        m.create("one", **META)
+        m.write("one", b"12345678")
         with open(hang, "w", encoding="utf-8"):
             pass
-        reader = subprocess.Popen(["cat", m.file("a", "data")], stdout=subprocess.DEVNULL)
+        reader = subprocess.Popen(["cat", m.file("one", "data")], stdout=subprocess.DEVNULL)
         try:
             def waits():
                 with open(f"/proc/{reader.pid}/stack", encoding="utf-8") as file:
@@ -221,20 +227,21 @@ class Signals(MountedCase):
             reader.kill()
             reader.wait()
             os.unlink(hang)
-        self.assertEqual(m.read("a"), b"12345678")
+        self.assertEqual(m.read("one"), b"12345678")
 
     def test_the_log(self):
         m = self.mount()
-        os.mkdir(m.file("a"))
-        fd = os.open(m.file("a", ".meta"), os.O_WRONLY | os.O_CREAT)
+        os.mkdir(m.file("one"))
+        fd = os.open(m.file("one", ".meta"), os.O_WRONLY | os.O_CREAT)
         self.assertErrno(errno.EINVAL, os.write, fd, b"shape = \033[1m\n")
         os.close(fd)
         self.assertEqual(len(m.log().splitlines()), 1)
-        self.assertIn("dosnafs: a/.meta: line 1", m.log())
+        self.assertIn("dosnafs: one/.meta: line 1", m.log())
         self.assertNotIn("\033", m.log())
 
 
 @unittest.skipUnless(os.getuid() == 0 and BIN and can_overlay(), "needs root and overlay mounts")
+@only("hdf5")
 class Helper(ProgramCase):
     """mount(8), with the helper in /sbin of a mount namespace of its own."""
 

@@ -17,16 +17,16 @@ class PlanesTest(mounted.MountedCase):
         super().setUp()
         self.array = numpy.random.default_rng(5).integers(0, 1 << 16, SHAPE, "<u2")
         self.data = self.mount()
-        self.data.create("a", **META)
-        self.data.write("a", self.array.tobytes())
+        self.data.create("one", **META)
+        self.data.write("one", self.array.tobytes())
 
     def drop_pages(self):
-        file = os.open(self.data.file("a", "data"), os.O_RDONLY)
+        file = os.open(self.data.file("one", "data"), os.O_RDONLY)
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(file)
 
     def map(self, mode="r"):
-        return numpy.memmap(self.data.file("a", "data"), "<u2", mode, shape=SHAPE)
+        return numpy.memmap(self.data.file("one", "data"), "<u2", mode, shape=SHAPE)
 
     def test_every_axis(self):
         for index in (0, 1, 30, 63):
@@ -45,7 +45,7 @@ class PlanesTest(mounted.MountedCase):
             self.drop_pages()
             reader = threading.Thread(target=lambda: [int(self.map()[:, i].sum()) for i in range(0, 64, 7)])
             reader.start()
-            with open(self.data.file("a", "data"), "r+b", buffering=0) as file:
+            with open(self.data.file("one", "data"), "r+b", buffering=0) as file:
                 for z in range(0, SHAPE[0], 3):
                     row = numpy.full(SHAPE[2], turn, "<u2")
                     offset = (z * SHAPE[1] + 7) * SHAPE[2] * 2
