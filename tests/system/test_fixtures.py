@@ -18,7 +18,6 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 SEED = int(os.environ.get("DOSNA_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
-@mounted.only("hdf5")
 class FixtureCase(mounted.MountedCase):
     def setUp(self):
         super().setUp()

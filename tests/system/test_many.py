@@ -10,7 +10,6 @@ import mounted
 COUNT = 200 if os.environ.get("DOSNA_TEST_SHORT") else 2000
 
 
-@mounted.only("hdf5")
 class ManyTest(mounted.MountedCase):
     def setUp(self):
         super().setUp()
