@@ -7,6 +7,9 @@
  * much. After three faults at one distance the thread that answered the last one goes on to store the pages of
  * the next rows itself (FUSE_NOTIFY_STORE), more each time the reader turns up where they ended.
  *
+ * A page that is stored costs less than one that is read at a fault, but the reader takes it faster still. So who has
+ * overtaken, and faults, is held for a moment, until rows are ahead of it again.
+ *
  * Two hazards. Storing waits for a page that a READ has locked, so one thread at a time pushes, and the
  * others serve that READ. And old bytes must not replace new ones: nothing is pushed while anybody has
  * the file open for writing; who opens it for writing waits until a push has ended, and what was pushed
@@ -27,10 +30,10 @@ struct node;
 
 /** What is known of one file's faults. A zeroed struct is a good start. */
 struct push {
-    uint64_t last;     /* where the last READ began */
+    uint64_t last;     /* the fault that the last decision was about */
     int64_t stride;
     unsigned equal;    /* how many times in a row the distance was that */
-    uint64_t expected; /* where the READ after the pushed rows will begin; 0: nothing was pushed */
+    uint64_t expected; /* how many strides after it the fault behind the pushed rows will be; 0: nothing was pushed */
     uint64_t reader;   /* where the newest fault was */
     uint64_t ahead;    /* rows pushed last time */
     unsigned failures; /* times that the reader turned up elsewhere */
@@ -45,26 +48,29 @@ struct push_plan {
 /** One for a mount. */
 struct pusher {
     pthread_mutex_t lock;
-    pthread_cond_t ended;
+    pthread_cond_t ended; /* nothing is pushed any more */
+    pthread_cond_t ahead; /* rows were */
+    struct push_plan plan; /* guarded by lock */
     struct handle *active; /* whose file is being pushed; guarded by lock */
+    uint64_t row;          /* which row of the plan is being stored; guarded by lock */
     bool stop;             /* somebody waits for the end; guarded by lock */
 };
 
-/**
- * Note a READ of [offset, offset + size) and say what to push after it.
- * @param row  bytes of a row of the array
- * @return false: nothing
- */
-bool push_decide(struct push *push, uint64_t offset, uint64_t size, uint64_t row, uint64_t nbytes,
-                 struct push_plan *plan);
+enum push_answer { PUSH_NOTHING, PUSH_ROWS, PUSH_OVERTAKEN };
 
-/** Which row of the plan is worth pushing next, if `next` was: the reader may have overtaken. */
-uint64_t push_skip(const struct push *push, const struct push_plan *plan, uint64_t next);
+/**
+ * Note a READ of [offset, offset + size) and say what to push after it, or that it is of a row that is about to be
+ * pushed.
+ * @param row  bytes of a row of the array
+ */
+enum push_answer push_decide(struct push *push, uint64_t offset, uint64_t size, uint64_t row,
+                             uint64_t nbytes, struct push_plan *plan);
 
 void pusher_init(struct pusher *pusher);
 void pusher_clear(struct pusher *pusher);
 
-/** Before the reply to a READ of `handle`: shall push_rows() follow? It then must: the handle stays until it has. */
+/** Before the reply to a READ of `handle`, which it may hold: shall push_rows() follow? It then must: the handle
+ *  stays until it has. */
 bool push_begin(struct fs *fs, struct handle *handle, uint64_t offset, uint64_t size,
                 struct push_plan *plan);
 /** After the reply. */
