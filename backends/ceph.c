@@ -105,7 +105,9 @@ static int ceph_rescan(void *arg)
 
 static int check_name(const char *name)
 {
-    return *name ? 0 : dn_fail(-EINVAL, "a dataset needs a name");
+    if (*name == '\0')
+        return dn_fail(-EINVAL, "a dataset needs a name");
+    return strlen(name) <= LONGEST_NAME ? 0 : dn_fail(-ENAMETOOLONG, "longer than %d bytes", LONGEST_NAME);
 }
 
 /* The longest name that a chunk of the dataset can have must do, and none may be a dataset's and a chunk's. */
@@ -281,8 +283,10 @@ static int is_unchanged(const struct dataset *dataset, const char *object, const
     if (mark == NULL || mark->size == 0)
         return 0;
     r = ceph_stat(dataset->pool, object, &size, &version);
+    if (r < 0)
+        return r;
     set_mark(&now, version);
-    return r < 0 ? r : now.size == mark->size && memcmp(now.bytes, mark->bytes, now.size) == 0;
+    return now.size == mark->size && memcmp(now.bytes, mark->bytes, now.size) == 0;
 }
 
 static int ceph_read_chunk(void *arg, const struct dn_chunk_id *id, uint64_t offset, void *buffer,
