@@ -83,6 +83,9 @@ enum dn_ability {
 /** read_chunk: the version given still holds; no data were read. */
 #define DN_UNCHANGED 1
 
+/** The most chunks of one delete_chunks. */
+#define DN_DELETE_MOST 1000
+
 typedef int (*dn_name_fn)(void *arg, const char *name);
 typedef int (*dn_chunk_fn)(void *arg, const uint64_t *index, int ndim);
 
@@ -146,6 +149,9 @@ struct dn_backend {
                        size_t length, struct dn_version *version);
     /** -ENOENT if absent. Absent: -EROFS. */
     int (*delete_chunk)(void *dataset, const struct dn_chunk_id *id);
+    /** Several chunks by one request: at most DN_DELETE_MOST. Those that are absent are no error. After a failure
+     *  any of them may be gone. Absent: delete_chunk for each. */
+    int (*delete_chunks)(void *dataset, const struct dn_chunk_id *ids, size_t count);
     /** 1, 0 or negative. Absent: a read of one byte. */
     int (*has_chunk)(void *dataset, const struct dn_chunk_id *id);
     /** Every stored chunk of the dataset inside the grid, any order. Absent: -ENOTSUP; the core then asks

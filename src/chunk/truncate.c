@@ -93,8 +93,8 @@ struct sweep {
     const struct grid *grid;
     uint64_t mark;                 /* the truncation */
     uint64_t first;                /* no chunk before this one has a byte beyond the mark */
-    uint64_t *listed;              /* chunks, `count` of them; NULL: all from `first` on */
-    uint64_t count;
+    uint64_t *listed;              /* chunks; NULL: all from `first` on */
+    uint64_t count;                /* of either */
     _Atomic bool skipped;          /* a put was in the way */
     _Atomic bool starved;          /* or there was no memory */
 };
@@ -142,19 +142,37 @@ static bool lies_beyond(const struct sweep *sweep, uint64_t chunk)
     return chunk >= sweep->first && (!sweep->dataset || mark_in(sweep, chunk) == 0);
 }
 
-static int delete_one(void *arg, uint64_t i)
+/* As many chunks as the store deletes at once: the group with number `group`. */
+static int delete_group(void *arg, uint64_t group)
 {
     struct sweep *sweep = arg;
-    uint64_t index[DN_MAX_NDIM], chunk = sweep->listed ? sweep->listed[i] : sweep->first + i;
-    struct dn_chunk_id id = {chunk, index, sweep->grid->ndim};
-    int error;
+    size_t most = store_deletes_at_once(sweep->store), count = 0;
+    uint64_t begin = group * most, end = min_u64(begin + most, sweep->count), i;
+    struct dn_chunk_id *ids = calloc(end - begin, sizeof *ids);
+    uint64_t (*index)[DN_MAX_NDIM] = calloc(end - begin, sizeof *index);
+    int error = ids && index ? 0 : dn_fail(-ENOMEM, "out of memory");
 
-    if (!lies_beyond(sweep, chunk) || !claim(sweep, chunk))
-        return 0;
-    grid_chunk_index(sweep->grid, chunk, index);
-    error = store_delete_chunk(sweep->store, &id);
-    release(sweep, chunk);
-    return error == -ENOENT ? 0 : error;
+    for (i = begin; i < end && !error; i++) {
+        uint64_t chunk = sweep->listed ? sweep->listed[i] : sweep->first + i;
+        if (!lies_beyond(sweep, chunk) || !claim(sweep, chunk))
+            continue;
+        grid_chunk_index(sweep->grid, chunk, index[count]);
+        ids[count] = (struct dn_chunk_id){chunk, index[count], sweep->grid->ndim};
+        count++;
+    }
+    if (count)
+        error = store_delete_chunks(sweep->store, ids, count);
+    while (count)
+        release(sweep, ids[--count].flat);
+    free(index);
+    free(ids);
+    return error;
+}
+
+static int delete_all(struct sweep *sweep)
+{
+    return batch_run(sweep->cache->pool, ceil_div(sweep->count, store_deletes_at_once(sweep->store)), delete_group,
+                     sweep);
 }
 
 static int note_listed(void *arg, const uint64_t *index, int ndim)
@@ -184,7 +202,7 @@ static int delete_listed(struct sweep *sweep)
         more = store_list_chunks(sweep->store, note_listed, sweep);
         if (more < 0)
             return more;
-        error = batch_run(sweep->cache->pool, sweep->count, delete_one, sweep);
+        error = delete_all(sweep);
     } while (more && !error && !sweep->skipped);
     return error;
 }
@@ -201,7 +219,8 @@ static int delete_beyond(struct sweep *sweep)
     sweep->listed = NULL;
     if (error != -ENOTSUP)
         return error;
-    return batch_run(sweep->cache->pool, sweep->grid->nchunks - sweep->first, delete_one, sweep);
+    sweep->count = sweep->grid->nchunks - sweep->first;
+    return delete_all(sweep);
 }
 
 int chunks_delete(struct cache *cache, struct store_dataset *store, const struct grid *grid)

@@ -43,7 +43,7 @@ enum {
 
 enum op {
     OP_LIST, OP_RESCAN, OP_CREATE, OP_OPEN, OP_HAS, OP_DELETE, OP_RENAME, OP_USAGE,
-    OP_READ, OP_WRITE, OP_DELETE_CHUNK, OP_HAS_CHUNK, OP_LIST_CHUNKS, OP_STRAYS, OP_FLUSH,
+    OP_READ, OP_WRITE, OP_DELETE_CHUNK, OP_DELETE_CHUNKS, OP_HAS_CHUNK, OP_LIST_CHUNKS, OP_STRAYS, OP_FLUSH,
 };
 
 static const struct {
@@ -62,6 +62,7 @@ static const struct {
     [OP_READ] = {"read_chunk", STAT_CHUNK_GETS, MAY_BE_ABSENT},
     [OP_WRITE] = {"write_chunk", STAT_CHUNK_PUTS, 0},
     [OP_DELETE_CHUNK] = {"delete_chunk", STAT_CHUNK_DELETES, MAY_BE_ABSENT | GONE_IS_DONE},
+    [OP_DELETE_CHUNKS] = {"delete_chunks", STAT_CHUNK_DELETES, 0},
     [OP_HAS_CHUNK] = {"has_chunk", STAT_CHUNK_HAS, MAY_BE_ONE},
     [OP_LIST_CHUNKS] = {"list_chunks", STAT_LISTS, 0},
     [OP_STRAYS] = {"delete_strays", STAT_LISTS, 0},
@@ -697,6 +698,25 @@ int store_delete_chunk(struct store_dataset *dataset, const struct dn_chunk_id *
         return dn_fail(-EROFS, "%.200s: this store deletes no chunks", dataset->name);
     while (attempt(&call))
         finish(&call, backend->delete_chunk(dataset->handle, id));
+    return call.result;
+}
+
+size_t store_deletes_at_once(const struct store_dataset *dataset)
+{
+    return dataset->store->backend->delete_chunks ? DN_DELETE_MOST : 1;
+}
+
+int store_delete_chunks(struct store_dataset *dataset, const struct dn_chunk_id *ids, size_t count)
+{
+    assert(dataset && ids && count > 0 && count <= store_deletes_at_once(dataset));
+    const struct dn_backend *backend = dataset->store->backend;
+    struct call call = call_chunk(dataset, OP_DELETE_CHUNKS, NULL);
+    if (!backend->delete_chunks) {
+        int rc = store_delete_chunk(dataset, ids);
+        return rc == -ENOENT ? 0 : rc;
+    }
+    while (attempt(&call))
+        finish(&call, backend->delete_chunks(dataset->handle, ids, count));
     return call.result;
 }
 

@@ -65,6 +65,10 @@ int store_read(struct store_dataset *dataset, const struct dn_chunk_id *id, uint
 int store_write(struct store_dataset *dataset, const struct dn_chunk_id *id, uint64_t offset,
                 const void *buffer, size_t length, struct dn_version *version);
 int store_delete_chunk(struct store_dataset *dataset, const struct dn_chunk_id *id);
+/** How many chunks one request deletes: 1, or DN_DELETE_MOST. */
+size_t store_deletes_at_once(const struct store_dataset *dataset);
+/** Up to that many; those that are absent are no error. */
+int store_delete_chunks(struct store_dataset *dataset, const struct dn_chunk_id *ids, size_t count);
 int store_has_chunk(struct store_dataset *dataset, const struct dn_chunk_id *id);
 int store_list_chunks(struct store_dataset *dataset, dn_chunk_fn fn, void *arg);
 int store_delete_strays(struct store_dataset *dataset);

@@ -109,6 +109,27 @@ static void test_delete_chunk(void **state)
     drop(&set);
 }
 
+/* Several by one request where the store can, absent ones among them. */
+static void test_delete_several(void **state)
+{
+    (void)state;
+    struct set set;
+    uint64_t index[CHUNKS][DN_MAX_NDIM];
+    struct dn_chunk_id ids[CHUNKS];
+    make(&set);
+    for (uint64_t flat = 0; flat < CHUNKS; flat++) {
+        ids[flat] = chunk_at(&set.desc, flat, index[flat]);
+        if (flat != 3)
+            assert_ok(put(&set, flat, flat));
+    }
+    size_t most = store_deletes_at_once(set.data) < 5 ? 1 : 5;
+    for (size_t flat = 0; flat < 5; flat += most)
+        assert_int_equal(store_delete_chunks(set.data, ids + flat, most), 0);
+    assert_stored(&set, 0x1e0);
+    assert_true(holds(&set, 5, 5));
+    drop(&set);
+}
+
 static void test_list_chunks_stops(void **state)
 {
     (void)state;
@@ -522,6 +543,7 @@ const struct CMUnitTest chunk_tests[] = {
     cmocka_unit_test(test_absent_chunk),
     cmocka_unit_test(test_write_read),
     cmocka_unit_test(test_delete_chunk),
+    cmocka_unit_test(test_delete_several),
     cmocka_unit_test(test_list_chunks_stops),
     cmocka_unit_test(test_strays),
     cmocka_unit_test(test_strays_of_larger_grid),

@@ -175,6 +175,14 @@ static int s_chunk(void *dataset, const struct dn_chunk_id *id)
     return play();
 }
 
+static int s_delete_chunks(void *dataset, const struct dn_chunk_id *ids, size_t count)
+{
+    (void)dataset;
+    (void)ids;
+    script.length = count;
+    return play();
+}
+
 static int s_list_chunks(void *dataset, dn_chunk_fn fn, void *arg)
 {
     (void)dataset;
@@ -221,6 +229,7 @@ static const struct dn_backend full = {
     .read_chunk = s_read,
     .write_chunk = s_write,
     .delete_chunk = s_chunk,
+    .delete_chunks = s_delete_chunks,
     .has_chunk = s_chunk,
     .list_chunks = s_list_chunks,
     .delete_strays = s_dataset,
@@ -335,6 +344,7 @@ static int do_read(void) { return read_all(NULL); }
 static int do_write(void) { return write_all(NULL); }
 static int do_write_part(void) { return store_write(door.data, &id, 2, buffer, 4, NULL); }
 static int do_delete_chunk(void) { return store_delete_chunk(door.data, &id); }
+static int do_delete_chunks(void) { return store_delete_chunks(door.data, &id, 1); }
 static int do_has_chunk(void) { return store_has_chunk(door.data, &id); }
 static int do_list_chunks(void) { return store_list_chunks(door.data, any_chunk, NULL); }
 static int do_strays(void) { return store_delete_strays(door.data); }
@@ -376,6 +386,7 @@ static const struct {
     {"write", do_write, STAT_CHUNK_PUTS, false, false, true},
     {"write part", do_write_part, STAT_CHUNK_PUTS, true, false, true},
     {"delete_chunk", do_delete_chunk, STAT_CHUNK_DELETES, true, false, true},
+    {"delete_chunks", do_delete_chunks, STAT_CHUNK_DELETES, false, false, false},
     {"has_chunk", do_has_chunk, STAT_CHUNK_HAS, false, true, true},
     {"list_chunks", do_list_chunks, STAT_LISTS, false, false, false},
     {"strays", do_strays, STAT_LISTS, false, false, false},
@@ -663,6 +674,8 @@ static void test_bare(void **state)
     assert_int_equal(do_delete(), -EROFS);
     assert_int_equal(do_write(), -EROFS);
     assert_int_equal(do_delete_chunk(), -EROFS);
+    assert_int_equal(do_delete_chunks(), -EROFS);
+    assert_true(store_deletes_at_once(door.data) == 1);
     assert_int_equal(do_rename(), -EXDEV);
     assert_int_equal(do_strays(), 0);
     assert_int_equal(do_flush(), 0);
