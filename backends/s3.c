@@ -158,6 +158,7 @@ const struct dn_backend dn_backend_s3 = {
     .read_chunk = s3_read_chunk,
     .write_chunk = s3_write_chunk,
     .delete_chunk = s3_delete_chunk,
+    .delete_chunks = s3_delete_chunks,
     .has_chunk = s3_has_chunk,
     .list_chunks = s3_list_chunks,
     .delete_strays = s3_delete_strays,

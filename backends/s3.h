@@ -39,9 +39,7 @@ struct s3 {
 struct s3_dataset {
     struct s3 *s3;
     char bucket[S3_BUCKET_ROOM];
-    int ndim;
-    uint64_t grid[DN_MAX_NDIM];
-    size_t chunk_nbytes;
+    struct dn_desc desc; /* without its fill value; no axes: it was unreadable */
 };
 
 /* ---- s3_dataset.c ---- */
@@ -77,9 +75,10 @@ void s3_forget_all(struct s3 *s3);
 int s3_list_datasets(void *conn, dn_name_fn fn, void *arg);
 int s3_list_chunks(void *handle, dn_chunk_fn fn, void *arg);
 
-/** Delete chunks from a bucket, a thousand a request: all of them, or those outside the grid. */
-int s3_delete_chunks(struct s3_dataset *dataset, bool strays_only);
+int s3_delete_chunks(void *handle, const struct dn_chunk_id *ids, size_t count);
 int s3_delete_strays(void *handle);
+/** Everything that has the name of a chunk, strays too. */
+int s3_delete_all_chunks(struct s3_dataset *dataset);
 
 /** The first object in a bucket, which is copied to `key`: 1, 0: it is empty, or negative; -ENOENT: no bucket. */
 int s3_first_key(struct s3 *s3, const char *bucket, char *key, size_t room);

@@ -278,10 +278,8 @@ int s3_open_dataset(void *conn, const char *name, void **handle, struct dn_desc 
         free(dataset);
         return rc;
     }
-    dataset->ndim = desc->ndim;
-    for (int i = 0; i < desc->ndim; i++)
-        dataset->grid[i] = dn_desc_grid(desc, i);
-    dataset->chunk_nbytes = dn_desc_chunk_nbytes(desc);
+    dataset->desc = *desc;
+    dataset->desc.fill = NULL;
     *handle = dataset;
     return 0;
 }
@@ -318,17 +316,15 @@ static int remove_root(struct s3 *s3, const char *bucket)
 static int remove_objects(struct s3 *s3, const char *bucket)
 {
     struct s3_dataset dataset = {.s3 = s3};
-    struct dn_desc desc = {0};
     struct root root;
     int rc = read_root(s3, bucket, &root);
     if (rc < 0)
         return rc;
     memcpy(dataset.bucket, bucket, S3_BUCKET_ROOM);
-    if (describe(&root, &desc) == 0)
-        dataset.ndim = desc.ndim;
+    describe(&root, &dataset.desc);
     clear_root(&root);
-    dn_desc_clear(&desc);
-    rc = s3_delete_chunks(&dataset, false);
+    rc = s3_delete_all_chunks(&dataset);
+    dn_desc_clear(&dataset.desc);
     return rc < 0 ? rc : remove_root(s3, bucket);
 }
 

@@ -2,6 +2,7 @@
 /* Listings, which come in pages, and what is made of them: datasets, chunks, and the deletion of many. */
 #include "s3.h"
 
+#include "chunk_index.h"
 #include "s3_xml.h"
 #include <curl/curl.h>
 #include <errno.h>
@@ -371,44 +372,14 @@ enum kind {
     CHUNK,
 };
 
-/* A number as Python writes it. */
-static bool read_number(const char **key, bool *minus, uint64_t *value)
+/* Of a dataset whose description is unreadable every number of axes will do. */
+static enum kind kind_of(const struct s3_dataset *dataset, const char *key, int64_t index[DN_MAX_NDIM])
 {
-    const char *at = *key;
-    bool fits = true;
-    *minus = *at == '-';
-    at += *minus;
-    const char *first = at;
-    for (*value = 0; *at >= '0' && *at <= '9'; at++)
-        fits = fits && !__builtin_mul_overflow(*value, 10, value) &&
-               !__builtin_add_overflow(*value, (uint64_t)(*at - '0'), value);
-    if (!fits)
-        *value = UINT64_MAX;
-    if (at == first || (*first == '0' && (at - first > 1 || *minus)))
-        return false;
-    *key = at;
-    return true;
-}
-
-/* A dataset of no axes stands for one whose description is unreadable. */
-static enum kind kind_of(const struct s3_dataset *dataset, const char *key, uint64_t index[DN_MAX_NDIM])
-{
-    bool inside = dataset->ndim > 0, minus;
-    int axis = 0;
-    for (;; key++) {
-        if (axis == (dataset->ndim > 0 ? dataset->ndim : DN_MAX_NDIM) ||
-            !read_number(&key, &minus, &index[axis]))
-            return FOREIGN;
-        inside = inside && !minus && index[axis] < dataset->grid[axis];
-        axis++;
-        if (*key == '\0')
-            break;
-        if (*key != '.')
-            return FOREIGN;
-    }
-    if (dataset->ndim > 0 && axis != dataset->ndim)
+    int ndim;
+    const char *end = chunk_index_parse(key, '.', index, &ndim);
+    if (!end || *end || (dataset->desc.ndim > 0 && ndim != dataset->desc.ndim))
         return FOREIGN;
-    return inside ? CHUNK : STRAY;
+    return chunk_index_is_inside(&dataset->desc, ndim, index) ? CHUNK : STRAY;
 }
 
 /* The bucket of a dataset that is open: it can only have been deleted. */
@@ -426,11 +397,11 @@ struct chunk_listing {
 static int pass_chunks(void *arg, const struct texts *items)
 {
     struct chunk_listing *listing = arg;
-    uint64_t index[DN_MAX_NDIM];
+    int64_t index[DN_MAX_NDIM];
     int rc = 0;
     for (size_t i = 0; i < items->count && rc == 0; i++) {
         if (kind_of(listing->dataset, items->text[i], index) == CHUNK)
-            rc = listing->fn(listing->arg, index, listing->dataset->ndim);
+            rc = listing->fn(listing->arg, (const uint64_t *)index, listing->dataset->desc.ndim);
     }
     return rc;
 }
@@ -444,78 +415,106 @@ int s3_list_chunks(void *handle, dn_chunk_fn fn, void *arg)
 
 /* ---- deleting many ----------------------------------------------------------------------------------- */
 
-struct deletion {
-    struct s3_dataset *dataset;
-    bool strays_only;
-    bool valid; /* of the answer */
+struct deleted {
+    bool valid; /* it is such an answer */
     char code[S3_CODE_ROOM], message[160];
 };
 
-static int take_deletion(void *arg, const char *path, const char *text)
+static int take_deleted(void *arg, const char *path, const char *text)
 {
-    struct deletion *deletion = arg;
+    struct deleted *deleted = arg;
     if (strcmp(path, "DeleteResult") == 0)
-        deletion->valid = true;
+        deleted->valid = true;
     if (strcmp(path, "DeleteResult/Error/Code") == 0)
-        snprintf(deletion->code, sizeof deletion->code, "%s", text);
+        snprintf(deleted->code, sizeof deleted->code, "%s", text);
     if (strcmp(path, "DeleteResult/Error/Message") == 0)
-        snprintf(deletion->message, sizeof deletion->message, "%s", text);
-    if (strcmp(path, "DeleteResult/Error") != 0 || strcmp(deletion->code, "NoSuchKey") == 0)
+        snprintf(deleted->message, sizeof deleted->message, "%s", text);
+    if (strcmp(path, "DeleteResult/Error") != 0 || strcmp(deleted->code, "NoSuchKey") == 0)
         return 0;
-    return s3_code_error(deletion->code, deletion->message);
+    return s3_code_error(deleted->code, deleted->message);
 }
 
-static int delete_objects(struct deletion *deletion, const char *body, size_t length)
+static int send_deletion(struct s3_dataset *dataset, const char *body, size_t length)
 {
+    struct deleted deleted = {0};
     struct s3_request request = {
-        .method = S3_POST,
-        .bucket = deletion->dataset->bucket,
-        .query = "delete=",
-        .body = body,
-        .length = length,
-    };
-    int rc = s3_perform(deletion->dataset->s3->client, &request);
-    deletion->valid = false;
-    if (rc == 0)
-        rc = s3_xml_each(request.text ? request.text : "", request.text_length, take_deletion, deletion);
-    if (rc == -EPROTO || (rc == 0 && !deletion->valid))
-        rc = dn_fail(-EIO, "the answer to a deletion is none of an S3 server");
+        .method = S3_POST, .bucket = dataset->bucket, .query = "delete=", .body = body, .length = length};
+    int rc = s3_perform(dataset->s3->client, &request);
+    if (rc == 0) {
+        rc = s3_xml_each(request.text ? request.text : "", request.text_length, take_deleted, &deleted);
+        if (rc == -EPROTO || (rc == 0 && !deleted.valid))
+            rc = dn_fail(-EIO, "the answer to a deletion is none of an S3 server");
+    }
     s3_request_clear(&request);
-    return rc;
+    return gone_is_stale(rc);
 }
 
-static int delete_page(void *arg, const struct texts *items)
+/* Names of chunks, which hold nothing that XML would trip over. */
+static int delete_keys(struct s3_dataset *dataset, const struct texts *keys)
 {
-    struct deletion *deletion = arg;
-    uint64_t index[DN_MAX_NDIM];
     char *body = NULL;
-    size_t length = 0, count = 0;
-    FILE *stream = open_memstream(&body, &length);
+    size_t length = 0;
+    FILE *stream = keys->count ? open_memstream(&body, &length) : NULL;
     if (!stream)
-        return no_memory();
+        return keys->count ? no_memory() : 0;
     fputs("<Delete><Quiet>true</Quiet>", stream);
-    for (size_t i = 0; i < items->count; i++) {
-        enum kind kind = kind_of(deletion->dataset, items->text[i], index);
-        if (kind == STRAY || (kind == CHUNK && !deletion->strays_only)) {
-            fprintf(stream, "<Object><Key>%s</Key></Object>", items->text[i]);
-            count++;
-        }
-    }
+    for (size_t i = 0; i < keys->count; i++)
+        fprintf(stream, "<Object><Key>%s</Key></Object>", keys->text[i]);
     fputs("</Delete>", stream);
-    int rc = fclose(stream) == 0 ? 0 : no_memory();
-    if (rc == 0 && count > 0)
-        rc = delete_objects(deletion, body, length);
+    int rc = fclose(stream) == 0 ? send_deletion(dataset, body, length) : no_memory();
     free(body);
     return rc;
 }
 
-int s3_delete_chunks(struct s3_dataset *dataset, bool strays_only)
+struct deletion {
+    struct s3_dataset *dataset;
+    bool chunks_too; /* and not only strays */
+};
+
+static int delete_page(void *arg, const struct texts *items)
 {
-    struct deletion deletion = {.dataset = dataset, .strays_only = strays_only};
+    struct deletion *deletion = arg;
+    struct texts keys = {0};
+    int64_t index[DN_MAX_NDIM];
+    int rc = 0;
+    for (size_t i = 0; i < items->count && rc == 0; i++) {
+        enum kind kind = kind_of(deletion->dataset, items->text[i], index);
+        if (kind == STRAY || (kind == CHUNK && deletion->chunks_too))
+            rc = add_text(&keys, items->text[i]);
+    }
+    if (rc == 0)
+        rc = delete_keys(deletion->dataset, &keys);
+    clear_texts(&keys);
+    return rc;
+}
+
+static int delete_listed(struct s3_dataset *dataset, bool chunks_too)
+{
+    struct deletion deletion = {dataset, chunks_too};
     return gone_is_stale(each_page(dataset->s3, dataset->bucket, delete_page, &deletion));
+}
+
+int s3_delete_all_chunks(struct s3_dataset *dataset)
+{
+    return delete_listed(dataset, true);
 }
 
 int s3_delete_strays(void *handle)
 {
-    return s3_delete_chunks(handle, true);
+    return delete_listed(handle, false);
+}
+
+int s3_delete_chunks(void *handle, const struct dn_chunk_id *ids, size_t count)
+{
+    struct texts keys = {0};
+    char key[DN_VECTOR_TEXT];
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        dn_vector_format(ids[i].index, ids[i].ndim, ".", key, sizeof key);
+        rc = add_text(&keys, key);
+    }
+    if (rc == 0)
+        rc = delete_keys(handle, &keys);
+    clear_texts(&keys);
+    return rc;
 }

@@ -185,8 +185,11 @@ class Listings(HostileCase):
                   if key}
         strays = {"-1.0": b"s", "9.9": b"s", "99999999999999999999999.0": b"s"}
         self.server.add_dataset("set", [8, 8], chunk_size=[2, 2], chunks={**chunks, **others, **strays})
+        before = len(self.server.log)
         subprocess.run(["rm", "-r", mount.file("set")], check=True)
         self.assertEqual(set(self.server.buckets["set"]), set(others))
+        deletes = [method for method, path in self.server.log[before:] if method == "DELETE"]
+        self.assertLessEqual(len(deletes), 2)  # the root and the bucket; the chunks went by POST
         self.assertEqual(os.listdir(mount.path), [])
 
     def test_which_are_datasets(self):
