@@ -24,6 +24,7 @@
 #include <dosna/backend.h>
 #include <dosna/dtype.h>
 #include <dosna/error.h>
+#include <dosna/slice.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
