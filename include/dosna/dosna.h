@@ -211,6 +211,18 @@ DN_API int dn_read(dn_dataset *dataset, const uint64_t *start, const uint64_t *c
 /** Write a slab from `buffer`. -EINVAL outside the shape. */
 DN_API int dn_write(dn_dataset *dataset, const uint64_t *start, const uint64_t *count, const void *buffer);
 
+/*
+ * Slices (dosna/slice.h): the result of numpy's ascontiguousarray(array[...]) as a flat file of
+ * dn_slice_elements() · itemsize bytes, of which no copy is ever made. Reading it in order fetches each chunk
+ * once where the cache holds the chunks of one position of the slice's first axis.
+ */
+
+/** As dn_pread() and dn_pwrite(), in the slice's flat bytes. `slice` must be one of this dataset's shape. */
+DN_API int64_t dn_read_slice(dn_dataset *dataset, const struct dn_slice *slice, void *buffer, size_t length,
+                             uint64_t offset);
+DN_API int64_t dn_write_slice(dn_dataset *dataset, const struct dn_slice *slice, const void *buffer, size_t length,
+                              uint64_t offset);
+
 /**
  * Store all that is dirty and make it durable; apply a truncation's rest.
  * @return 0; or the first error: the data stay dirty, are tried again, and this keeps failing until
@@ -235,6 +247,11 @@ DN_API int dn_chunk_has(dn_dataset *dataset, const uint64_t *index);
 DN_API int dn_chunk_get(dn_dataset *dataset, const uint64_t *index, void *buffer);
 /** Store a full chunk; what of `buffer` lies outside the shape is replaced by the fill value. */
 DN_API int dn_chunk_set(dn_dataset *dataset, const uint64_t *index, const void *buffer);
+/**
+ * The stored chunk's own bytes [offset, offset + length), padding as it is stored, by one request to the store
+ * and past the cache. What of it is dirty here is stored first. -ENOENT: not stored. -EINVAL outside the chunk.
+ */
+DN_API int dn_chunk_stored(dn_dataset *dataset, const uint64_t *index, uint64_t offset, void *buffer, size_t length);
 /** -ENOENT if it was not stored. */
 DN_API int dn_chunk_del(dn_dataset *dataset, const uint64_t *index);
 /** Every chunk stored in the backend (after a flush of what is dirty here). */

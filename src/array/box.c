@@ -6,13 +6,14 @@
 #include <string.h>
 
 struct plan_axis {
-    uint64_t count, dst, src; /* extent and strides */
+    uint64_t count;
+    int64_t dst, src; /* strides */
 };
 
 /* A box without axes of extent 1, contiguous ones merged; the innermost, a run of bytes, first. */
 struct plan {
     int axes;
-    struct plan_axis axis[DN_MAX_NDIM];
+    struct plan_axis axis[BOX_MAX_AXES];
 };
 
 /* False: the box is empty. */
@@ -25,10 +26,10 @@ static bool make_plan(int ndim, const uint64_t *count, const uint64_t *dst, cons
     for (int i = ndim - 2; i >= 0; i--) {
         if (count[i] == 1)
             continue;
-        if (dst[i] == in->count * in->dst && src[i] == in->count * in->src)
+        if (dst[i] == in->count * (uint64_t)in->dst && src[i] == in->count * (uint64_t)in->src)
             in->count *= count[i];
         else
-            *++in = (struct plan_axis){count[i], dst[i], src[i]};
+            *++in = (struct plan_axis){count[i], (int64_t)dst[i], (int64_t)src[i]};
         if (count[i] == 0)
             return false;
     }
@@ -41,8 +42,8 @@ static bool make_plan(int ndim, const uint64_t *count, const uint64_t *dst, cons
     for (uint64_t i = 0; i < rows; i++, dst += dst_stride, src += src_stride)                      \
     memcpy(dst, src, size)
 
-static void copy_rows(uint64_t run, uint64_t rows, char *restrict dst, uint64_t dst_stride,
-                      const char *restrict src, uint64_t src_stride)
+static void copy_rows(uint64_t run, uint64_t rows, char *restrict dst, int64_t dst_stride,
+                      const char *restrict src, int64_t src_stride)
 {
     switch (run) {
     case 1:
@@ -69,7 +70,7 @@ void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_st
               const void *src, const uint64_t *src_stride)
 {
     struct plan plan;
-    uint64_t at[DN_MAX_NDIM];
+    uint64_t at[BOX_MAX_AXES];
     char *to = dst;
     const char *from = src;
 
@@ -87,8 +88,8 @@ void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_st
         copy_rows(plan.axis[0].count, plan.axis[1].count, to, plan.axis[1].dst, from,
                   plan.axis[1].src);
         for (; i < plan.axes && ++at[i] == plan.axis[i].count; i++) {
-            to -= (plan.axis[i].count - 1) * plan.axis[i].dst;
-            from -= (plan.axis[i].count - 1) * plan.axis[i].src;
+            to -= (int64_t)(plan.axis[i].count - 1) * plan.axis[i].dst;
+            from -= (int64_t)(plan.axis[i].count - 1) * plan.axis[i].src;
             at[i] = 0;
         }
         if (i == plan.axes)
@@ -125,7 +126,7 @@ static void fill_row(char *dst, uint64_t length, const char *item, uint64_t item
 void box_fill(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride,
               const void *item, uint64_t itemsize, uint64_t phase)
 {
-    uint64_t some[DN_MAX_NDIM], from[DN_MAX_NDIM];
+    uint64_t some[BOX_MAX_AXES], from[BOX_MAX_AXES];
 
     for (int i = 0; i < ndim; i++) {
         if (count[i] == 0)
@@ -143,7 +144,7 @@ void box_fill(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_st
     for (int i = ndim - 2; i >= 0; i--) {
         some[i] = count[i] - 1;
         from[i] = 0;
-        box_copy(ndim, some, (char *)dst + dst_stride[i], dst_stride, dst, from);
+        box_copy(ndim, some, (char *)dst + (int64_t)dst_stride[i], dst_stride, dst, from);
         some[i] = count[i];
         from[i] = dst_stride[i];
     }

@@ -12,10 +12,13 @@
 #include <dosna/dtype.h>
 #include <stdint.h>
 
+/** An array's axes, and one more for the bytes of an element where those of a row lie apart. */
+#define BOX_MAX_AXES (DN_MAX_NDIM + 1)
+
 /**
  * Copy a box of `count` from `src` to `dst`. `dst` and `src` point at the box's first byte; strides are
- * in bytes, the last one is 1 on both sides. Axes that are contiguous on both sides are merged, so
- * that the inner copy is as long as it can be.
+ * in bytes, the last one is 1 on both sides; the others may be negative, as two's complement. Axes that are
+ * contiguous on both sides are merged, so that the inner copy is as long as it can be.
  */
 void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride, const void *src,
               const uint64_t *src_stride);

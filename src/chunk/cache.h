@@ -50,6 +50,7 @@
 #include <uthash.h>
 
 #include "arena.h"
+#include "gather.h"
 #include "grid.h"
 #include "pool.h"
 #include "prefetch.h"
@@ -216,6 +217,12 @@ int cache_write_flat(struct cache_dataset *dataset, const void *buffer, uint64_t
 int cache_read_slab(struct cache_dataset *dataset, const uint64_t *start, const uint64_t *count, void *buffer);
 int cache_write_slab(struct cache_dataset *dataset, const uint64_t *start, const uint64_t *count,
                      const void *buffer);
+
+/** Flat bytes of a slice (gather.h), `offset` and `length` in whole elements. */
+int cache_read_gathered(struct cache_dataset *dataset, const struct gather *gather, void *buffer, uint64_t offset,
+                        uint64_t length);
+int cache_write_gathered(struct cache_dataset *dataset, const struct gather *gather, const void *buffer,
+                         uint64_t offset, uint64_t length);
 
 /** A point of coherence: clean blocks of before are asked about before they are used again. */
 void cache_new_epoch(struct cache_dataset *dataset);

@@ -30,6 +30,7 @@ struct request {
     unsigned char *user;            /* the byte of array position `origin` */
     uint64_t origin[DN_MAX_NDIM];
     uint64_t stride[DN_MAX_NDIM];   /* of user memory */
+    const struct gather *slice;     /* or NULL; else `user` is the byte of the slice's flat offset `origin[0]` */
     struct slab_box boxes[GRID_MAX_BOXES];
     int nboxes, box;                /* the box that is being walked */
     struct grid_walk walk;
@@ -60,6 +61,15 @@ struct window {
 
 /* ---- the walk ------------------------------------------------------------------------------- */
 
+/* Does the walk stand at a block of which something is asked for? One that a slice steps over is not. */
+static bool wanted(const struct request *request)
+{
+    struct gather_part part;
+
+    return !request->slice || request->slice->dense ||
+           gather_find(request->slice, &request->dataset->grid, &request->walk.part, &part);
+}
+
 static bool next_item(struct request *request)
 {
     const struct grid *grid = &request->dataset->grid;
@@ -67,9 +77,10 @@ static bool next_item(struct request *request)
     if (request->have)
         return true;
     while (request->box < request->nboxes) {
-        if (grid_walk_next(grid, &request->boxes[request->box], &request->walk)) {
-            request->have = true;
-            return true;
+        while (grid_walk_next(grid, &request->boxes[request->box], &request->walk)) {
+            request->have = wanted(request);
+            if (request->have)
+                return true;
         }
         request->box++;
         request->walk.ready = false;
@@ -95,6 +106,8 @@ static void set_item(struct request *request, struct item *item)
     memcpy(item->part.start, part->start, used);
     memcpy(item->part.count, part->count, used);
     grid_part_range(&request->dataset->grid, &item->box, &item->part, &item->lo, &item->hi, &item->exact);
+    if (request->slice && !request->slice->dense)
+        item->exact = false;
 }
 
 /* ---- copying ---------------------------------------------------------------------------------- */
@@ -108,12 +121,33 @@ static unsigned char *user_place(const struct request *request, const struct ite
     return request->user + offset;
 }
 
+static void copy_slice(const struct request *request, const struct item *item, bool to_block)
+{
+    const struct cache_dataset *dataset = request->dataset;
+    const struct grid *grid = &dataset->grid;
+    struct gather_part part;
+    unsigned char *user;
+
+    if (!gather_find(request->slice, grid, &item->part, &part))
+        return;
+    user = request->user + (part.flat - request->origin[0]);
+    if (item->block->buffer)
+        gather_copy(grid, &part, user, item->block->buffer + grid_block_offset(grid, &item->box, part.start),
+                    to_block);
+    else
+        box_fill(grid->ndim + 1, part.count, user, part.flat_stride, dataset->desc.fill, grid->itemsize, 0);
+}
+
 static void copy_item(const struct request *request, const struct item *item, bool to_block)
 {
     const struct grid *grid = &request->dataset->grid;
-    unsigned char *user = user_place(request, item);
-    unsigned char *block = item->block->buffer;
+    unsigned char *user, *block = item->block->buffer;
 
+    if (request->slice) {
+        copy_slice(request, item, to_block);
+        return;
+    }
+    user = user_place(request, item);
     if (!block) { /* a hole */
         box_fill(grid->ndim, item->part.count, user, request->stride, request->dataset->desc.fill,
                  grid->itemsize, item->part.start[grid->ndim - 1] % grid->itemsize);
@@ -717,6 +751,21 @@ static void slab_request(struct request *request, struct cache_dataset *dataset,
     request->epoch = 0;
 }
 
+static void slice_request(struct request *request, struct cache_dataset *dataset, unsigned char *user,
+                          const struct gather *gather, uint64_t offset, uint64_t length)
+{
+    memset(request, 0, offsetof(struct request, boxes));
+    request->dataset = dataset;
+    request->user = user;
+    request->slice = gather;
+    request->origin[0] = offset;
+    request->nboxes = gather_boxes(gather, &dataset->grid, offset, length, request->boxes);
+    request->box = 0;
+    request->walk.ready = false;
+    request->have = false;
+    request->epoch = 0;
+}
+
 int cache_read_flat(struct cache_dataset *dataset, void *buffer, uint64_t offset, uint64_t length)
 {
     struct request request;
@@ -747,5 +796,23 @@ int cache_write_slab(struct cache_dataset *dataset, const uint64_t *start, const
     struct request request;
 
     slab_request(&request, dataset, (unsigned char *)buffer, start, count);
+    return run_write(&request);
+}
+
+int cache_read_gathered(struct cache_dataset *dataset, const struct gather *gather, void *buffer, uint64_t offset,
+                        uint64_t length)
+{
+    struct request request;
+
+    slice_request(&request, dataset, buffer, gather, offset, length);
+    return run_read(&request, 0, 0);
+}
+
+int cache_write_gathered(struct cache_dataset *dataset, const struct gather *gather, const void *buffer,
+                         uint64_t offset, uint64_t length)
+{
+    struct request request;
+
+    slice_request(&request, dataset, (unsigned char *)buffer, gather, offset, length);
     return run_write(&request);
 }
