@@ -63,6 +63,9 @@ DN_API int dn_slice_transpose(struct dn_slice *slice, const int *order);
  */
 DN_API void dn_slice_narrow(struct dn_slice *slice, int k, uint64_t first, uint64_t count);
 
+/** Keep every step-th position of the result's axis k, the first one included; step is 1 or more. */
+DN_API void dn_slice_thin(struct dn_slice *slice, int k, uint64_t step);
+
 /** Extent of the result along its axis k. */
 static inline uint64_t dn_slice_extent(const struct dn_slice *slice, int k)
 {

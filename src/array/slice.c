@@ -66,6 +66,13 @@ void dn_slice_narrow(struct dn_slice *slice, int k, uint64_t first, uint64_t cou
     pick(slice, slice->axis[k], (int64_t)first, 1, count);
 }
 
+void dn_slice_thin(struct dn_slice *slice, int k, uint64_t step)
+{
+    int i = slice->axis[k];
+
+    pick(slice, i, 0, (int64_t)step, slice->count[i] / step + (slice->count[i] % step != 0));
+}
+
 /* -ERANGE, or 0 and *out in 0 … size − 1. */
 static int wrap(int64_t index, uint64_t size, const char *what, uint64_t *out)
 {

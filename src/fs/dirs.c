@@ -3,6 +3,7 @@
 
 #include "files.h"
 #include "report.h"
+#include "views.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -141,7 +142,7 @@ int dirs_lookup(struct fs *fs, struct node *parent, const char *entry, pid_t pid
         return lookup_dataset(fs, entry, out);
     if (parent->kind == NODE_DATASET)
         return lookup_part(fs, parent, entry, pid, out);
-    return -ENOENT;
+    return views_here(parent) ? views_lookup(fs, parent, entry, out) : -ENOENT;
 }
 
 /* ---- create --------------------------------------------------------------------------------- */
@@ -441,7 +442,7 @@ void dirs_listing_clear(struct listing *listing)
     *listing = (struct listing){ 0 };
 }
 
-static int append(struct listing *listing, const char *name)
+int dirs_append(struct listing *listing, const char *name)
 {
     if (listing->count == listing->room) {
         size_t room = listing->room ? 2 * listing->room : 64;
@@ -479,7 +480,7 @@ static int collect(void *arg, const char *name)
         collector->too_long++;
         return 0;
     }
-    return append(collector->listing, name);
+    return dirs_append(collector->listing, name);
 }
 
 static int collect_drafts(struct collector *collector)
@@ -491,37 +492,46 @@ static int collect_drafts(struct collector *collector)
     pthread_mutex_lock(&tree->lock);
     LIST_FOREACH (node, &tree->nodes, all) {
         if (err == 0 && node->draft && node->named)
-            err = append(collector->listing, node->name);
+            err = dirs_append(collector->listing, node->name);
     }
     pthread_mutex_unlock(&tree->lock);
     return err;
 }
 
+/** A store that keeps no names has none to list: what is asked for by name is there. */
+static int list_datasets(struct collector *collector)
+{
+    int err = dn_list(collector->fs->conn, collect, collector);
+
+    if (collector->too_long)
+        report(DN_LOG_WARNING, "%u datasets are not listed: their names are longer than %d bytes",
+               collector->too_long, NAME_ENTRY_MAX);
+    return err == -ENOTSUP ? 0 : err;
+}
+
+int dirs_list_datasets(struct fs *fs, struct listing *out)
+{
+    return list_datasets(&(struct collector){ fs, out, 0 });
+}
+
 static int list_root(struct fs *fs, struct listing *out)
 {
     struct collector collector = { fs, out, 0 };
-    int err = dn_list(fs->conn, collect, &collector);
+    int err = list_datasets(&collector);
 
-    if (err == -ENOTSUP) /* a store that keeps no names: what is asked for by name is there */
-        err = 0;
-    if (err == 0)
-        err = collect_drafts(&collector);
-    if (collector.too_long)
-        report(DN_LOG_WARNING, "%u datasets are not listed: their names are longer than %d bytes",
-               collector.too_long, NAME_ENTRY_MAX);
-    return err;
+    return err ? err : collect_drafts(&collector);
 }
 
 int dirs_list(struct fs *fs, struct node *node, struct listing *out)
 {
     *out = (struct listing){ .node = node };
-    int err = node->kind == NODE_ROOT ? list_root(fs, out) : 0;
+    int err = node->kind == NODE_ROOT ? list_root(fs, out) : views_here(node) ? views_list(fs, node, out) : 0;
     if (err)
         dirs_listing_clear(out);
     return err;
 }
 
-static bool set_entry(struct entry *out, const char *text, uint64_t inode, bool directory)
+bool dirs_set_entry(struct entry *out, const char *text, uint64_t inode, bool directory)
 {
     snprintf(out->text, sizeof out->text, "%s", text);
     out->inode = inode;
@@ -532,7 +542,7 @@ static bool set_entry(struct entry *out, const char *text, uint64_t inode, bool 
 static bool root_entry(struct fs *fs, const struct listing *listing, size_t i, struct entry *out)
 {
     if (fs->views && i-- == 0)
-        return set_entry(out, fs->views, NODE_ROOT_VIEWS + 1, true);
+        return dirs_set_entry(out, fs->views, NODE_ROOT_VIEWS + 1, true);
     if (i >= listing->count)
         return false;
     out->dataset = listing->names[i];
@@ -550,24 +560,26 @@ static bool dataset_entry(struct fs *fs, struct node *node, size_t i, struct ent
         return false;
     pthread_mutex_lock(&fs->tree.lock);
     bool there = node->draft ? part == PART_META && node->draft->present : !node->hidden[part];
-    set_entry(out, there ? part_names[part] : "", tree_inode(node->name, part), false);
+    dirs_set_entry(out, there ? part_names[part] : "", tree_inode(node->name, part), false);
     pthread_mutex_unlock(&fs->tree.lock);
     return true;
 }
 
-bool dirs_entry(struct fs *fs, const struct listing *listing, size_t i, struct entry *out)
+bool dirs_entry(struct fs *fs, struct listing *listing, size_t i, struct entry *out)
 {
     struct node *node = listing->node;
 
     out->dataset = NULL;
     if (i < 2)
-        return set_entry(out, i ? ".." : ".", 1, true);
+        return dirs_set_entry(out, i ? ".." : ".", 1, true);
     i -= 2;
     if (node->kind == NODE_ROOT)
         return root_entry(fs, listing, i, out);
     if (node->kind == NODE_DATASET)
         return dataset_entry(fs, node, i, out);
+    if (views_here(node))
+        return views_entry(fs, listing, i, out);
     if (node->kind == NODE_CONTROL && i < CONTROL_ROWS)
-        return set_entry(out, control_rows[i].name, control_rows[i].kind + 1U, control_rows[i].directory);
+        return dirs_set_entry(out, control_rows[i].name, control_rows[i].kind + 1U, control_rows[i].directory);
     return false;
 }

@@ -50,8 +50,10 @@ int dirs_rename(struct fs *fs, struct node *parent, const char *entry, struct no
 /** The entries of a directory at one moment, so that offsets stay right while it is read. */
 struct listing {
     struct node *node;
-    char **names; /* the root's: of datasets and drafts */
+    char **names; /* of datasets, in the root of drafts too; in a Zarr directory of files */
     size_t count, room;
+    size_t known;     /* views: the formats of names[known - 1] are known ... */
+    unsigned formats; /* ... a bit each that can show it */
 };
 
 /** One entry. */
@@ -65,7 +67,11 @@ struct entry {
 /** List a directory. The listing is empty before, and cleared with dirs_listing_clear(). */
 int dirs_list(struct fs *fs, struct node *node, struct listing *out);
 /** Entry number `i` (0 is "."). False: there are no more. */
-bool dirs_entry(struct fs *fs, const struct listing *listing, size_t i, struct entry *out);
+bool dirs_entry(struct fs *fs, struct listing *listing, size_t i, struct entry *out);
+/** For views.c: fill an entry, true; append a name; append all datasets' names, drafts apart. */
+bool dirs_set_entry(struct entry *out, const char *text, uint64_t inode, bool directory);
+int dirs_append(struct listing *listing, const char *name);
+int dirs_list_datasets(struct fs *fs, struct listing *out);
 void dirs_listing_clear(struct listing *listing);
 
 #endif

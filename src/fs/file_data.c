@@ -85,24 +85,11 @@ static int truncate_open(struct stream *stream, dn_dataset *dataset, uint64_t nb
 
 /* ---- open and close ------------------------------------------------------------------------- */
 
-/** Ask about what memory has now, at once, rather than block by block while it is read. Who will not read, or
- *  replaces everything, needs no answer. */
-static bool verify_pages(struct fs *fs, struct handle *handle)
-{
-    if (fs->cache == CACHE_ALWAYS)
-        return true;
-    if (fs->cache == CACHE_NEVER || handle->created || (handle->flags & O_TRUNC) ||
-        (handle->flags & O_ACCMODE) == O_WRONLY)
-        return false;
-    dn_verify(handle->dataset);
-    return true;
-}
-
 /** Count the opener, and tell whether the kernel's pages are still right. */
 static int enter_stream(struct fs *fs, struct handle *handle)
 {
     struct node *node = handle->node;
-    bool verified = verify_pages(fs, handle);
+    bool verified = files_verify(fs, handle);
     uint64_t generation = dn_generation(handle->dataset);
 
     pthread_mutex_lock(&fs->tree.lock);
@@ -353,9 +340,8 @@ static int data_attributes(struct fs *fs, struct node *node, struct stat *out)
     if (err)
         return err;
     out->st_mode = S_IFREG | 0666;
-    out->st_size = (off_t)length_now(node, facts.nbytes);
-    out->st_mtim.tv_sec = facts.mtime_ns / 1000000000;
-    out->st_mtim.tv_nsec = facts.mtime_ns % 1000000000;
+    facts.nbytes = length_now(node, facts.nbytes);
+    files_show_facts(&facts, out);
     return 0;
 }
 

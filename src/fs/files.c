@@ -22,6 +22,10 @@ const struct file_type *files_type(const struct node *node, enum node_part part)
         return &file_meta;
     if (node->kind == NODE_DATASET && part == PART_DATA)
         return &file_data;
+    if (node->kind == NODE_VIEW)
+        return &file_view;
+    if (node->kind == NODE_ZARR_FILE)
+        return &file_zarr;
     return NULL;
 }
 
@@ -35,7 +39,7 @@ int files_open(struct fs *fs, struct node *node, enum node_part part, int flags,
     if (!type)
         return dn_fail(-EISDIR, "it is a directory");
     if ((flags & O_ACCMODE) != O_RDONLY && !type->write)
-        return dn_fail(-EPERM, "it cannot be written");
+        return dn_fail(node->view ? -EACCES : -EPERM, "it cannot be written");
     handle = calloc(1, sizeof *handle);
     if (!handle)
         return dn_fail(-ENOMEM, "no memory");
@@ -81,7 +85,8 @@ int files_attributes(struct fs *fs, struct node *node, enum node_part part, stru
 
     pthread_mutex_lock(&fs->tree.lock);
     *out = (struct stat){
-        .st_ino = node->kind == NODE_DATASET ? tree_inode(node->name, part) : (ino_t)node->kind + 1,
+        .st_ino = node->kind < NODE_DATASET ? (ino_t)node->kind + 1
+                                            : tree_inode(node->name, node->view ? PARTS : part),
         .st_mode = (type ? S_IFREG | 0444 : S_IFDIR | 0777),
         .st_nlink = 1, /* for a directory: subdirectories are not counted */
         .st_uid = fs->uid,
@@ -111,7 +116,7 @@ double files_timeout(struct fs *fs, struct node *node, enum node_part part)
     return changes ? 0 : fs->timeout;
 }
 
-static bool recent(struct fs *fs, const struct node *node)
+static bool is_recent(struct fs *fs, const struct node *node)
 {
     struct timespec now;
 
@@ -124,7 +129,16 @@ static bool recent(struct fs *fs, const struct node *node)
                (double)(now.tv_nsec - node->facts.at.tv_nsec) * 1e-9 < fs->timeout;
 }
 
-static void remember(struct fs *fs, struct node *node, struct facts *facts)
+bool files_recent(struct fs *fs, struct node *node, struct facts *out)
+{
+    pthread_mutex_lock(&fs->tree.lock);
+    *out = node->facts;
+    bool enough = is_recent(fs, node);
+    pthread_mutex_unlock(&fs->tree.lock);
+    return enough;
+}
+
+void files_remember(struct fs *fs, struct node *node, struct facts *facts)
 {
     facts->known = true;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &facts->at);
@@ -144,7 +158,47 @@ void files_learn(struct fs *fs, struct node *node, dn_dataset *dataset)
     };
 
     free(text);
-    remember(fs, node, &facts);
+    files_remember(fs, node, &facts);
+}
+
+int files_open_name(struct fs *fs, const char *name, dn_dataset **out)
+{
+    int err = dn_open(fs->conn, name, out);
+
+    if (err && err != -ENOENT && err != -EINTR)
+        report_failure("open", name, err);
+    return err;
+}
+
+int files_open_slice(struct fs *fs, const struct node *node, dn_dataset **out, struct dn_slice *slice)
+{
+    int err = files_open_name(fs, node->view->dataset, out);
+
+    if (err)
+        return err;
+    const struct dn_desc *desc = dn_describe(*out);
+    if (dn_slice_parse(node->view->expression, desc->ndim, desc->shape, slice) == 0)
+        return 0;
+    files_give_back(*out);
+    return -ENOENT;
+}
+
+void files_show_facts(const struct facts *facts, struct stat *out)
+{
+    out->st_size = (off_t)facts->nbytes;
+    out->st_mtim.tv_sec = facts->mtime_ns / 1000000000;
+    out->st_mtim.tv_nsec = facts->mtime_ns % 1000000000;
+}
+
+bool files_verify(struct fs *fs, struct handle *handle)
+{
+    if (fs->cache == CACHE_ALWAYS)
+        return true;
+    if (fs->cache == CACHE_NEVER || handle->created || (handle->flags & O_TRUNC) ||
+        (handle->flags & O_ACCMODE) == O_WRONLY)
+        return false;
+    dn_verify(handle->dataset);
+    return true;
 }
 
 int files_dataset(struct fs *fs, struct node *node, dn_dataset **out)
@@ -157,9 +211,7 @@ int files_dataset(struct fs *fs, struct node *node, dn_dataset **out)
     pthread_mutex_unlock(&fs->tree.lock);
     if (!name)
         return dn_fail(-ENOMEM, "no memory");
-    err = gone ? dn_fail(-ESTALE, "the dataset was removed") : dn_open(fs->conn, name, out);
-    if (err && err != -ENOENT && err != -EINTR)
-        report_failure("open", name, err);
+    err = gone ? dn_fail(-ESTALE, "the dataset was removed") : files_open_name(fs, name, out);
     free(name);
     if (err == -ENOENT || err == -ESTALE) {
         pthread_mutex_lock(&fs->tree.lock);
@@ -185,16 +237,12 @@ int files_facts(struct fs *fs, struct node *node, struct facts *out)
     dn_dataset *dataset;
     int err;
 
-    pthread_mutex_lock(&fs->tree.lock);
-    *out = node->facts;
-    bool enough = recent(fs, node);
-    pthread_mutex_unlock(&fs->tree.lock);
-    if (enough)
+    if (files_recent(fs, node, out))
         return 0;
     err = files_dataset(fs, node, &dataset);
     if (err == -EPROTO) {
         *out = (struct facts){ .damaged = true };
-        remember(fs, node, out);
+        files_remember(fs, node, out);
         return 0;
     }
     if (err)

@@ -49,6 +49,9 @@ struct handle {
     uint64_t nbytes;
     atomic_bool idle;    /* flushed, and not written since */
 
+    struct view *view;   /* a view's file */
+    struct zarr_file *chunk; /* a chunk in a Zarr directory */
+
     char *text;          /* .meta and generated text: what is read, and for .meta what was written */
     size_t length;
     struct dn_desc desc; /* .meta of a dataset, open for writing */
@@ -60,6 +63,8 @@ extern const struct file_type file_data;
 extern const struct file_type file_meta;
 extern const struct file_type file_stats;
 extern const struct file_type file_config;
+extern const struct file_type file_view;
+extern const struct file_type file_zarr;
 
 /** The table of a node's part; NULL: a directory. */
 const struct file_type *files_type(const struct node *node, enum node_part part);
@@ -83,11 +88,32 @@ double files_timeout(struct fs *fs, struct node *node, enum node_part part);
  */
 int files_facts(struct fs *fs, struct node *node, struct facts *out);
 
+/** The facts that are remembered, if they are recent or in use. */
+bool files_recent(struct fs *fs, struct node *node, struct facts *out);
+/** Remember facts, as of now. */
+void files_remember(struct fs *fs, struct node *node, struct facts *facts);
+
 /** Remember facts of an open dataset. */
 void files_learn(struct fs *fs, struct node *node, dn_dataset *dataset);
 
 /** Open a node's dataset by its name of this moment. */
 int files_dataset(struct fs *fs, struct node *node, dn_dataset **out);
+
+/** Open a dataset by name; trouble is logged. */
+int files_open_name(struct fs *fs, const char *name, dn_dataset **out);
+
+/** Open the dataset of a view's node and read its expression. -ENOENT: the dataset that has the name now has no
+ *  such slice. */
+int files_open_slice(struct fs *fs, const struct node *node, dn_dataset **out, struct dn_slice *slice);
+
+/** The size and time that facts tell. */
+void files_show_facts(const struct facts *facts, struct stat *out);
+
+/**
+ * Ask about what memory has of a handle's dataset, at once, rather than block by block while it is read.
+ * @return false: the kernel's pages are not to be kept. Who will not read, or replaces everything, needs no answer.
+ */
+bool files_verify(struct fs *fs, struct handle *handle);
 
 /** dn_close() where nobody waits for its error: a failure is logged, the data stay dirty. */
 void files_give_back(dn_dataset *dataset);

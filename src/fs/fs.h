@@ -6,7 +6,8 @@
  *   session   -> ops                   the FUSE session's life
  *   ops       -> dirs, files           one function for each FUSE request; the only place that replies
  *   dirs      -> tree                  names: look up, list, mkdir, rename, remove
- *   files     == file_type ==> file_data, file_meta, file_text     what an open file does
+ *   files     == file_type ==> file_data, file_meta, file_text, file_view, file_zarr     what an open file does
+ *   views     the views directory's names
  *   push      rows stored into the kernel's pages ahead of an mmap reader
  *   tree      nodes: names <-> inodes, what is hidden, drafts
  *   meta, names, report                text; no state

@@ -674,7 +674,7 @@ static size_t add_dataset(fuse_req_t req, char *at, size_t room, const struct en
 }
 
 /** As many entries as fit, from number `first`. The bytes used. */
-static size_t fill_directory(fuse_req_t req, const struct listing *listing, size_t first, char *buffer,
+static size_t fill_directory(fuse_req_t req, struct listing *listing, size_t first, char *buffer,
                              size_t room, bool plus)
 {
     struct fs *fs = fuse_req_userdata(req);

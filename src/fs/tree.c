@@ -41,6 +41,7 @@ static void node_free(struct node *node)
     if (node->stream)
         pthread_rwlock_destroy(&node->stream->write_lock);
     free(node->stream);
+    free(node->view);
     free(node->name);
     free(node);
 }
@@ -50,6 +51,7 @@ void tree_clear(struct tree *tree)
     struct node *node;
 
     HASH_CLEAR(hh, tree->by_name);
+    HASH_CLEAR(hh, tree->by_path);
     while ((node = LIST_FIRST(&tree->nodes)))
         node_free(node);
     pthread_cond_destroy(&tree->released);
@@ -84,17 +86,24 @@ uint64_t tree_inode(const char *name, enum node_part part)
 
 /* ---- nodes ---------------------------------------------------------------------------------- */
 
+static struct node **table_of(struct tree *tree, const struct node *node)
+{
+    return node->view ? &tree->by_path : &tree->by_name;
+}
+
 static void unname(struct tree *tree, struct node *node)
 {
+    struct node **table = table_of(tree, node);
+
     if (node->named)
-        HASH_DEL(tree->by_name, node);
+        HASH_DEL(*table, node);
     node->named = false;
 }
 
 /** Free the node if nothing holds it; called with the lock. */
 static void reap(struct tree *tree, struct node *node)
 {
-    if (node->kind != NODE_DATASET || node->lookups || node->pins || node->draft)
+    if (node->kind < NODE_DATASET || node->lookups || node->pins || node->draft)
         return;
     if (node->named && (node->hidden[PART_META] || node->hidden[PART_DATA]))
         return;
@@ -113,19 +122,25 @@ static struct node *find(struct tree *tree, const char *name)
 /** Enter the node under its name. */
 static int enter(struct tree *tree, struct node *node)
 {
-    HASH_ADD_KEYPTR(hh, tree->by_name, node->name, strlen(node->name), node);
+    struct node **table = table_of(tree, node);
+
+    HASH_ADD_KEYPTR(hh, *table, node->name, strlen(node->name), node);
     node->named = node->hh.tbl != NULL;
     return node->named ? 0 : dn_fail(-ENOMEM, "no memory");
 }
 
-static struct node *new_node(struct tree *tree, const char *name)
+/** Takes over `view`. */
+static struct node *new_node(struct tree *tree, const char *name, enum node_kind kind, struct node_view *view)
 {
     struct node *node = calloc(1, sizeof *node);
 
-    if (!node)
+    if (!node) {
+        free(view);
         return NULL;
+    }
     LIST_INSERT_HEAD(&tree->nodes, node, all);
-    node->kind = NODE_DATASET;
+    node->kind = kind;
+    node->view = view;
     node->name = strdup(name);
     if (!node->name || enter(tree, node) != 0) {
         node_free(node);
@@ -149,7 +164,34 @@ struct node *tree_get(struct tree *tree, const char *name)
     pthread_mutex_lock(&tree->lock);
     struct node *node = find(tree, name);
     if (!node)
-        node = new_node(tree, name);
+        node = new_node(tree, name, NODE_DATASET, NULL);
+    if (node)
+        node->pins++;
+    pthread_mutex_unlock(&tree->lock);
+    return node;
+}
+
+static bool same_view(const struct node_view *a, const struct node_view *b)
+{
+    return a->format == b->format && strcmp(a->dataset, b->dataset) == 0 &&
+           strcmp(a->expression, b->expression) == 0;
+}
+
+struct node *tree_view(struct tree *tree, const char *path, enum node_kind kind, struct node_view *view)
+{
+    struct node *node;
+
+    pthread_mutex_lock(&tree->lock);
+    HASH_FIND_STR(tree->by_path, path, node);
+    if (node && same_view(node->view, view)) {
+        free(view);
+    } else {
+        if (node) { /* the path has come to mean another dataset */
+            unname(tree, node);
+            reap(tree, node);
+        }
+        node = new_node(tree, path, kind, view);
+    }
     if (node)
         node->pins++;
     pthread_mutex_unlock(&tree->lock);
@@ -242,7 +284,7 @@ struct node *tree_draft(struct tree *tree, const char *name)
         unname(tree, node);
         reap(tree, node);
     }
-    node = new_node(tree, name);
+    node = new_node(tree, name, NODE_DATASET, NULL);
     if (node) {
         node->draft = draft;
         node->pins++;

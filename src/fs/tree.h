@@ -43,12 +43,27 @@ enum node_kind {
     NODE_VIEWS,      /* .dosnafs/views */
     NODE_ROOT_VIEWS, /* the same under its name in the root */
     NODE_DATASET,
-    NODE_FIXED = NODE_DATASET /* how many exist once and for ever */
+    NODE_FIXED = NODE_DATASET, /* how many exist once and for ever */
+    NODE_VIEW, /* from here on what views.h makes: a file */
+    NODE_ZARR, /* a Zarr directory */
+    NODE_ZARR_FILE
 };
 
 enum node_part { PART_SELF, PART_META, PART_DATA, PARTS };
 
 #define TREE_ALIAS UINT64_C(4)
+
+struct view_format;
+
+/** What a view's node stands for (views.h). Constant, but for `mtime_ns`. One allocation. */
+struct node_view {
+    const struct view_format *format; /* NULL: a group's own file */
+    const char *dataset;    /* its name in the store */
+    const char *expression; /* of the slice; "" is all of it */
+    const char *link;       /* where a detached header says that the data are, or "" */
+    const char *file;       /* in a Zarr directory, or "" */
+    int64_t mtime_ns;       /* of the dataset at the last open: what the kernel's pages are of */
+};
 
 /** A `.meta` that is not a dataset yet. */
 struct draft {
@@ -87,7 +102,8 @@ struct facts {
 
 struct node {
     enum node_kind kind; /* constant */
-    char *name;          /* the dataset's name in the store */
+    char *name;          /* the dataset's name in the store; a view's path */
+    struct node_view *view; /* or NULL */
     uint64_t lookups;    /* by the kernel, all parts together */
     unsigned pins;
     bool named; /* found by its name */
@@ -100,7 +116,7 @@ struct node {
     struct stream *stream; /* set once; NULL: never opened */
     uint64_t generation;   /* dn_generation() of the pages that the kernel has */
     bool pages_stale;      /* ... which are wrong in any case */
-    UT_hash_handle hh;     /* in by_name, if named */
+    UT_hash_handle hh;     /* in by_name or by_path, if named */
     LIST_ENTRY(node) all;
 };
 
@@ -109,6 +125,7 @@ struct tree {
     pthread_cond_t released; /* a stream's last open handle went, or became busy again */
     struct node fixed[NODE_FIXED];
     struct node *by_name;
+    struct node *by_path; /* views */
     LIST_HEAD(, node) nodes;     /* all but the fixed ones */
     LIST_HEAD(, handle) handles; /* all open files; files.c */
     struct timespec changed;     /* the root directory's mtime */
@@ -121,7 +138,7 @@ void tree_clear(struct tree *tree);
 
 struct node *tree_node(struct tree *tree, uint64_t id, enum node_part *part);
 uint64_t tree_id(const struct tree *tree, const struct node *node, enum node_part part);
-/** The inode number of a part of dataset `name`. */
+/** The inode number of a part of dataset `name`, or (PARTS) of the view at path `name`. */
 uint64_t tree_inode(const char *name, enum node_part part);
 
 /* ---- nodes ---------------------------------------------------------------------------------- */
@@ -130,6 +147,8 @@ uint64_t tree_inode(const char *name, enum node_part part);
 struct node *tree_find(struct tree *tree, const char *name);
 /** The same, made if there is none. NULL: no memory. */
 struct node *tree_get(struct tree *tree, const char *name);
+/** The view at `path`, pinned; made if there is none that stands for the same. Takes over `view`. NULL: no memory. */
+struct node *tree_view(struct tree *tree, const char *path, enum node_kind kind, struct node_view *view);
 /** Pinned once more, for an open file. */
 void tree_pin(struct tree *tree, struct node *node);
 /** Take a pin away. */

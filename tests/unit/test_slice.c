@@ -302,6 +302,9 @@ static void narrow(void **unused)
     dn_slice_narrow(&slice, 2, 3, 1);
     assert_int_equal(dn_slice_parse(".T[3:0:-2,:,3:]", 3, shape3, &want), 0);
     assert_memory_equal(&slice, &want, sizeof slice);
+    dn_slice_thin(&slice, 1, 2);
+    assert_int_equal(dn_slice_parse(".T[3:0:-2,::2,3:]", 3, shape3, &want), 0);
+    assert_memory_equal(&slice, &want, sizeof slice);
 }
 
 int main(void)
