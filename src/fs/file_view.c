@@ -58,6 +58,8 @@ static int open_view(struct fs *fs, struct handle *handle)
 
     if (writable(handle) && !node->view->format->writable)
         return dn_fail(-EACCES, "%s views are read-only", node->view->format->suffix);
+    if (handle->flags & O_TRUNC)
+        return dn_fail(-EACCES, "a view cannot be cut");
     handle->view = calloc(1, sizeof *handle->view);
     if (!handle->view)
         return dn_fail(-ENOMEM, "no memory");

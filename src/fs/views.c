@@ -98,7 +98,8 @@ static bool make_link(const struct node *parent, const char *stem, bool whole, c
     }
     if (!encode_plain(stem, plain))
         return false;
-    snprintf(out, 2 * NAME_ENTRY_MAX, "%s" BYTES_SUFFIX, plain);
+    /* "./", because a name that begins with LIST means a list of files to some. */
+    snprintf(out, 2 * NAME_ENTRY_MAX, "./%s" BYTES_SUFFIX, plain);
     return true;
 }
 

@@ -12,7 +12,7 @@
  * gone is gone, and of what was replaced shows the new one.
  *
  * Detached headers name the file of the data from where they stand: ../../ENTRY/data, if the path is of letters,
- * digits, '.', '_' and '-' alone. Else, and for slices, it is STEM.bytes beside the header, where STEM is ENTRY and
+ * digits, '.', '_' and '-' alone. Else, and for slices, it is ./STEM.bytes beside the header, where STEM is ENTRY and
  * EXPRESSION with every other byte written =XX. So blanks, quotes, newlines, and the '%' that some readers take for a
  * pattern of names, never come into a header.
  *
