@@ -38,7 +38,8 @@ void gather_init(struct gather *gather, const struct grid *grid, const struct dn
 int gather_boxes(const struct gather *gather, const struct grid *grid, uint64_t offset, uint64_t length,
                  struct slab_box out[GRID_MAX_BOXES]);
 
-/** The elements of the slice in a part of one of these boxes; box_copy()'s arguments, one axis more than the array. */
+/** The elements of the slice in a part of one of these boxes, as box_copy() wants them: one axis more than the
+ *  array has, for the bytes of an element. */
 struct gather_part {
     uint64_t count[BOX_MAX_AXES];
     uint64_t flat_stride[BOX_MAX_AXES], chunk_stride[BOX_MAX_AXES];

@@ -68,7 +68,7 @@ static int open_view(struct fs *fs, struct handle *handle)
         free(handle->view);
         return err;
     }
-    handle->direct_io = fs->cache == CACHE_NEVER || (handle->flags & O_DIRECT);
+    handle->direct_io = fs->cache == CACHE_NEVER;
     check_pages(fs, handle);
     learn(fs, node, handle->dataset, handle->view);
     return 0;

@@ -348,6 +348,7 @@ static int zarr_file_size(const struct zarr *zarr, dn_dataset *dataset, const ch
 static int lookup_in_zarr(struct fs *fs, struct node *parent, const char *entry, struct place *out)
 {
     const struct node_view *of = parent->view;
+    struct node_view *view;
     dn_dataset *dataset;
     struct zarr zarr;
     uint64_t nbytes;
@@ -359,9 +360,10 @@ static int lookup_in_zarr(struct fs *fs, struct node *parent, const char *entry,
     if (err)
         return err;
     err = zarr_file_size(&zarr, dataset, entry, &nbytes);
-    if (!err)
-        err = place_view(fs, parent, entry, NODE_ZARR_FILE, new_view(of->format, of->dataset, of->expression, "", entry),
-                         out);
+    if (!err) {
+        view = new_view(of->format, of->dataset, of->expression, "", entry);
+        err = place_view(fs, parent, entry, NODE_ZARR_FILE, view, out);
+    }
     if (!err)
         learn(fs, out->node, dataset, nbytes);
     files_give_back(dataset);

@@ -47,8 +47,9 @@ struct planes planes_of(const struct view_array *array);
 
 enum { TIFF_ASCII = 2, TIFF_SHORT = 3, TIFF_LONG = 4, TIFF_RATIONAL = 5, TIFF_LONG8 = 16 };
 
-/** SampleFormat as `code`; NULL: no such type. */
-const struct type_row *tiff_type(const struct dn_dtype *dtype);
+/** The types that TIFF has, and the SampleFormat of one of them. */
+extern const struct type_row tiff_types[];
+int tiff_sample(const struct dn_dtype *dtype);
 
 /**
  * One entry of a directory. Its count and value take `field` bytes each: 4, or 8 in BigTIFF. `value` is the number,

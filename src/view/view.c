@@ -40,7 +40,8 @@ void view_array_of(const struct dn_desc *desc, const struct dn_slice *slice, str
 bool view_applies(const struct view_format *format, const struct view_array *array)
 {
     return array->ndim >= format->min_ndim && array->ndim <= format->max_ndim &&
-           (format->empty || array->nbytes) && (!format->holds || format->holds(array));
+           (format->empty || array->nbytes) && (!format->types || type_find(format->types, &array->dtype)) &&
+           (!format->holds || format->holds(array));
 }
 
 /* ---- what formats share ----------------------------------------------------------------------- */

@@ -33,6 +33,7 @@ struct view_array {
 };
 
 struct view;
+struct type_row;
 
 struct view_format {
     const char *suffix;  /* ".npy" */
@@ -42,7 +43,8 @@ struct view_format {
     bool directory;      /* Zarr: no struct view */
     int min_ndim, max_ndim;
     bool empty;          /* arrays without elements can be shown */
-    /** Can it hold this type, and extents as large as these? ndim was looked at before. NULL: any. */
+    const struct type_row *types; /* those that it has; NULL: all */
+    /** Can it hold extents as large as these? All else was looked at before. NULL: any. */
     bool (*holds)(const struct view_array *array);
     /** Write the head, of VIEW_DATA_OFFSET bytes or less unless detached. 0, or a negative errno; that `out` failed
      *  is found by the caller. `link`: the path of the flat bytes, for a detached head. NULL: there is none. */

@@ -14,7 +14,7 @@ static bool holds(const struct view_array *array)
 {
     const struct planes planes = planes_of(array);
 
-    return tiff_type(&array->dtype) && planes.width <= UINT32_MAX && planes.height <= UINT32_MAX;
+    return planes.width <= UINT32_MAX && planes.height <= UINT32_MAX;
 }
 
 static uint64_t count_records(struct view *view)
@@ -43,7 +43,7 @@ static void put_directory(const struct view *view, uint64_t plane, uint64_t desc
     tiff_entry(&at, big, 8, 277, TIFF_SHORT, 1, 1);
     tiff_entry(&at, big, 8, 278, TIFF_LONG, 1, planes.height);
     tiff_entry(&at, big, 8, 279, TIFF_LONG8, 1, planes.nbytes);
-    tiff_entry(&at, big, 8, 339, TIFF_SHORT, 1, (uint64_t)tiff_type(&array->dtype)->code);
+    tiff_entry(&at, big, 8, 339, TIFF_SHORT, 1, (uint64_t)tiff_sample(&array->dtype));
     put_number(&at, big, 8, next);
 }
 
@@ -78,6 +78,6 @@ static int write_bigtiff(const struct view *view, const char *link, FILE *out)
 }
 
 const struct view_format view_bigtiff = {
-    .suffix = ".btf", .min_ndim = 2, .max_ndim = DN_MAX_NDIM, .holds = holds, .head = write_bigtiff,
+    .suffix = ".btf", .min_ndim = 2, .max_ndim = DN_MAX_NDIM, .types = tiff_types, .holds = holds, .head = write_bigtiff,
     .tail = count_records, .record = put_record
 };

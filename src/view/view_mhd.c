@@ -10,11 +10,6 @@ static const struct type_row types[] = {
     {'f', 4, "MET_FLOAT", 0},  {'f', 8, "MET_DOUBLE", 0}, {0},
 };
 
-static bool holds(const struct view_array *array)
-{
-    return type_find(types, &array->dtype);
-}
-
 static void write_ones(const char *key, int count, FILE *out)
 {
     fprintf(out, "%s =", key);
@@ -39,5 +34,5 @@ static int write_mhd(const struct view *view, const char *link, FILE *out)
 
 /* MetaIO's arrays have room for ten axes. */
 const struct view_format view_mhd = {
-    .suffix = ".mhd", .detached = true, .min_ndim = 1, .max_ndim = 10, .holds = holds, .head = write_mhd
+    .suffix = ".mhd", .detached = true, .min_ndim = 1, .max_ndim = 10, .types = types, .head = write_mhd
 };

@@ -16,11 +16,6 @@ static const struct type_row types[] = {
     {'u', 8, NULL, 1280}, {'c', 8, NULL, 32},    {'c', 16, NULL, 1792}, {0},
 };
 
-static bool holds(const struct view_array *array)
-{
-    return type_find(types, &array->dtype);
-}
-
 static void put_double(unsigned char **at, bool big, double value)
 {
     uint64_t bits;
@@ -56,5 +51,5 @@ static int write_nifti(const struct view *view, const char *link, FILE *out)
 }
 
 const struct view_format view_nifti = {
-    .suffix = ".nii", .min_ndim = 1, .max_ndim = 7, .holds = holds, .head = write_nifti
+    .suffix = ".nii", .min_ndim = 1, .max_ndim = 7, .types = types, .head = write_nifti
 };

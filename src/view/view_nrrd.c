@@ -8,11 +8,6 @@ static const struct type_row types[] = {
     {'i', 8, "int64", 0},  {'f', 4, "float", 0},  {'f', 8, "double", 0}, {0},
 };
 
-static bool holds(const struct view_array *array)
-{
-    return type_find(types, &array->dtype);
-}
-
 static int write_nrrd(const struct view *view, const char *link, FILE *out)
 {
     const struct view_array *array = &view->array;
@@ -26,5 +21,5 @@ static int write_nrrd(const struct view *view, const char *link, FILE *out)
 }
 
 const struct view_format view_nrrd = {
-    .suffix = ".nhdr", .detached = true, .min_ndim = 1, .max_ndim = 16, .holds = holds, .head = write_nrrd
+    .suffix = ".nhdr", .detached = true, .min_ndim = 1, .max_ndim = 16, .types = types, .head = write_nrrd
 };

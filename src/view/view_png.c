@@ -17,11 +17,6 @@ static const struct type_row types[] = {
     {'i', 2, NULL, 0}, {'i', 4, NULL, 0}, {'i', 8, NULL, 0}, {'f', 4, NULL, 0}, {'f', 8, NULL, 0}, {0},
 };
 
-static bool holds(const struct view_array *array)
-{
-    return type_find(types, &array->dtype);
-}
-
 /* ---- pixels ----------------------------------------------------------------------------------- */
 
 static double value_of(const struct dn_dtype *dtype, const unsigned char *bytes)
@@ -168,5 +163,5 @@ static int render(const struct view *view, dn_dataset *dataset, unsigned char **
 }
 
 const struct view_format view_png = {
-    .suffix = ".png", .min_ndim = 2, .max_ndim = DN_MAX_NDIM, .holds = holds, .render = render
+    .suffix = ".png", .min_ndim = 2, .max_ndim = DN_MAX_NDIM, .types = types, .render = render
 };

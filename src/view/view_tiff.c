@@ -12,15 +12,15 @@
 #define AT_RESOLUTION 256
 #define AT_DESCRIPTION 272
 
-static const struct type_row types[] = {
+const struct type_row tiff_types[] = {
     {'b', 1, NULL, 1}, {'u', 1, NULL, 1}, {'u', 2, NULL, 1}, {'u', 4, NULL, 1}, {'u', 8, NULL, 1},
     {'i', 1, NULL, 2}, {'i', 2, NULL, 2}, {'i', 4, NULL, 2}, {'i', 8, NULL, 2}, {'f', 2, NULL, 3},
     {'f', 4, NULL, 3}, {'f', 8, NULL, 3}, {'c', 8, NULL, 6}, {'c', 16, NULL, 6}, {0},
 };
 
-const struct type_row *tiff_type(const struct dn_dtype *dtype)
+int tiff_sample(const struct dn_dtype *dtype)
 {
-    return type_find(types, dtype);
+    return type_find(tiff_types, dtype)->code;
 }
 
 void tiff_entry(unsigned char **at, bool big, int field, int tag, int type, uint64_t count, uint64_t value)
@@ -37,12 +37,10 @@ void tiff_entry(unsigned char **at, bool big, int field, int tag, int type, uint
 /* 8, 16 and 32 bits but for half floats, and planes that ImageJ can count in an int. */
 static bool holds(const struct view_array *array)
 {
-    const struct type_row *type = tiff_type(&array->dtype);
-    struct planes planes;
+    struct planes planes = planes_of(array);
 
-    if (!type || array->dtype.itemsize > 4 || (type->kind == 'f' && array->dtype.itemsize == 2))
+    if (array->dtype.itemsize > 4 || (array->dtype.kind == 'f' && array->dtype.itemsize == 2))
         return false;
-    planes = planes_of(array);
     return planes.nbytes <= INT_MAX && planes.count <= INT_MAX;
 }
 
@@ -90,7 +88,7 @@ static int write_tiff(const struct view *view, const char *link, FILE *out)
     tiff_entry(&at, big, 4, 278, TIFF_LONG, 1, planes.height);
     tiff_entry(&at, big, 4, 279, TIFF_LONG, 1, planes.nbytes);
     tiff_entry(&at, big, 4, 282, TIFF_RATIONAL, 1, AT_RESOLUTION);
-    tiff_entry(&at, big, 4, 339, TIFF_SHORT, 1, (uint64_t)tiff_type(&array->dtype)->code);
+    tiff_entry(&at, big, 4, 339, TIFF_SHORT, 1, (uint64_t)tiff_sample(&array->dtype));
     put_number(&at, big, 4, 0);
     at = head + AT_RESOLUTION;
     put_number(&at, big, 4, 1);
@@ -100,5 +98,5 @@ static int write_tiff(const struct view *view, const char *link, FILE *out)
 }
 
 const struct view_format view_tiff = {
-    .suffix = ".tif", .min_ndim = 2, .max_ndim = DN_MAX_NDIM, .holds = holds, .head = write_tiff
+    .suffix = ".tif", .min_ndim = 2, .max_ndim = DN_MAX_NDIM, .types = tiff_types, .holds = holds, .head = write_tiff
 };

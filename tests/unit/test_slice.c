@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "random.h"
 
 #define MOST 4096
 #define NONE INT64_MAX
@@ -23,22 +24,6 @@ struct model {
     uint64_t shape[DN_MAX_NDIM];
     uint64_t value[MOST];
 };
-
-static uint64_t seed, state;
-
-static uint64_t random_u64(void)
-{
-    state += 0x9e3779b97f4a7c15u;
-    uint64_t z = state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static int64_t between(int64_t lo, int64_t hi)
-{
-    return lo + (int64_t)(random_u64() % (uint64_t)(hi - lo + 1));
-}
 
 static uint64_t elements(const struct model *model)
 {
@@ -229,7 +214,7 @@ static void random_expressions(void **unused)
         for (int64_t operations = between(0, 3); operations > 0; operations--)
             at = between(0, 2) ? random_index(at, &model) : random_transpose(at, &model);
         if (dn_slice_parse(text, ndim, shape, &slice) != 0)
-            fail_msg("seed %llu: '%s': %s", (unsigned long long)seed, text, dn_error_text(-EINVAL));
+            fail_msg("seed %llu: '%s': %s", (unsigned long long)random_seed, text, dn_error_text(-EINVAL));
         compare(&slice, &model, shape);
     }
 }
@@ -309,7 +294,6 @@ static void narrow(void **unused)
 
 int main(void)
 {
-    const char *text = getenv("DOSNA_SEED");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_expressions),
         cmocka_unit_test(refused),
@@ -317,8 +301,6 @@ int main(void)
         cmocka_unit_test(narrow),
     };
 
-    seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-    state = seed;
-    print_message("DOSNA_SEED=%llu\n", (unsigned long long)seed);
+    random_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,30 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "random.h"
 
 #define MOST (1 << 16) /* bytes of an array */
 
-static uint64_t seed, state;
 static dn_connection *conn;
 static dn_dataset *set;
 static struct dn_desc desc;
 static unsigned char array[MOST], got[MOST], want[MOST];
 static uint64_t place[MOST]; /* of each byte of the slice in the array */
-
-static uint64_t random_u64(void)
-{
-    state += 0x9e3779b97f4a7c15u;
-    uint64_t z = state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static uint64_t between(uint64_t lo, uint64_t hi)
-{
-    return lo + random_u64() % (hi - lo + 1);
-}
 
 static int set_up(void **unused)
 {
@@ -58,13 +44,14 @@ static int tear_down(void **unused)
 static void random_dataset(void)
 {
     static const char *const types[] = {"|u1", "<i2", "|V3", "<f8", "<U3"};
-    uint64_t shape[5], chunk[5], room = 1500;
+    uint64_t shape[5], chunk[5];
+    int64_t room = 1500;
     int ndim = (int)between(1, 5);
 
     for (int i = 0; i < ndim; i++) {
-        shape[i] = between(1, room < 14 ? room : 14);
-        room /= shape[i];
-        chunk[i] = between(1, shape[i] + 1);
+        shape[i] = (uint64_t)between(1, room < 14 ? room : 14);
+        room /= (int64_t)shape[i];
+        chunk[i] = (uint64_t)between(1, (int64_t)shape[i] + 1);
     }
     assert_int_equal(dn_desc_init(&desc, ndim, shape, types[between(0, 4)], chunk, NULL), 0);
     assert_int_equal(dn_create(conn, "set", &desc, &set), 0);
@@ -82,7 +69,7 @@ static void random_slice(struct dn_slice *slice)
     char text[400] = "[", *at = text + 1;
 
     for (int i = 0; i < desc.ndim; i++) {
-        int64_t n = (int64_t)desc.shape[i], a = (int64_t)between(0, (uint64_t)n - 1);
+        int64_t n = (int64_t)desc.shape[i], a = between(0, n - 1);
 
         at += sprintf(at, i ? "," : "");
         switch (between(0, 4)) {
@@ -93,11 +80,10 @@ static void random_slice(struct dn_slice *slice)
             at += sprintf(at, "%lld", (long long)a);
             break;
         case 2:
-            at += sprintf(at, "%lld::-%llu", (long long)a, (unsigned long long)between(1, 3));
+            at += sprintf(at, "%lld::-%lld", (long long)a, (long long)between(1, 3));
             break;
         default:
-            at += sprintf(at, "%lld:%lld:%llu", (long long)a, (long long)between((uint64_t)a, (uint64_t)n),
-                          (unsigned long long)between(1, 3));
+            at += sprintf(at, "%lld:%lld:%lld", (long long)a, (long long)between(a, n), (long long)between(1, 3));
         }
     }
     sprintf(at, "]%s", between(0, 1) ? ".T" : "");
@@ -127,7 +113,8 @@ static uint64_t map_slice(const struct dn_slice *slice)
 
 static void check_read(const struct dn_slice *slice, uint64_t nbytes)
 {
-    uint64_t offset = between(0, nbytes), length = between(0, nbytes + 5), n = 0;
+    uint64_t offset = (uint64_t)between(0, (int64_t)nbytes), n = 0;
+    uint64_t length = (uint64_t)between(0, (int64_t)nbytes + 5);
 
     for (; n < length && offset + n < nbytes; n++)
         want[n] = array[place[offset + n]];
@@ -139,7 +126,8 @@ static void check_read(const struct dn_slice *slice, uint64_t nbytes)
 
 static void check_write(const struct dn_slice *slice, uint64_t nbytes)
 {
-    uint64_t offset = between(0, nbytes), length = between(1, nbytes + 5), n = 0;
+    uint64_t offset = (uint64_t)between(0, (int64_t)nbytes), n = 0;
+    uint64_t length = (uint64_t)between(1, (int64_t)nbytes + 5);
 
     if (offset == nbytes) {
         assert_int_equal(dn_write_slice(set, slice, want, length, offset), -ENOSPC);
@@ -178,11 +166,8 @@ static void random_ranges(void **unused)
 
 int main(void)
 {
-    const char *text = getenv("DOSNA_SEED");
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(random_ranges, set_up, tear_down)};
 
-    seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-    state = seed;
-    print_message("DOSNA_SEED=%llu\n", (unsigned long long)seed);
+    random_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
