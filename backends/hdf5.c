@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -227,14 +228,27 @@ struct removal {
     int removed;
 };
 
-static int remove_ours(void *arg, const char *file)
+/* A chunk's file, but of no chunk in the grid. */
+static bool is_stray(const struct dn_desc *desc, const char *file)
 {
-    struct removal *removal = arg;
     int64_t index[DN_MAX_NDIM];
     int ndim = hdf5_chunk_parse(file, index);
 
-    if (removal->outside != NULL ? ndim == 0 || chunk_index_is_inside(removal->outside, ndim, index)
-                                 : ndim == 0 && !hdf5_temporary_is(file))
+    return ndim != 0 && !chunk_index_is_inside(desc, ndim, index);
+}
+
+static bool is_ours(const char *file)
+{
+    int64_t index[DN_MAX_NDIM];
+
+    return hdf5_chunk_parse(file, index) != 0 || hdf5_temporary_is(file);
+}
+
+static int remove_ours(void *arg, const char *file)
+{
+    struct removal *removal = arg;
+
+    if (!(removal->outside != NULL ? is_stray(removal->outside, file) : is_ours(file)))
         return 0;
     if (unlinkat(removal->dir, file, 0) == 0)
         removal->removed++;
@@ -380,12 +394,32 @@ static int hdf5_read_chunk(void *arg, const struct dn_chunk_id *id, uint64_t off
     return 0;
 }
 
+/* The end of a write: the temporary file takes the chunk's name, or goes if `r` says that writing it failed. */
+static int put_in_place(struct dataset *dataset, int fd, const char *temporary, const char *file, int r,
+                        struct dn_version *version)
+{
+    struct stat st;
+
+    if (r == 0 && (fstat(fd, &st) < 0 || renameat(dataset->dir, temporary, dataset->dir, file) < 0)) {
+        /* whoever deletes the dataset takes the temporary file away */
+        r = errno == ENOENT ? -ESTALE : -errno;
+        chunk_fail(dataset, file, r, strerror(-r));
+    }
+    if (r < 0) {
+        unlinkat(dataset->dir, temporary, 0);
+        return r;
+    }
+    dataset->unsynced = true;
+    if (version != NULL)
+        make_version(&st, version);
+    return 0;
+}
+
 static int hdf5_write_chunk(void *arg, const struct dn_chunk_id *id, uint64_t offset, const void *buffer,
                             size_t length, struct dn_version *version)
 {
     struct dataset *dataset = arg;
     char file[HDF5_FILE_NAME], temporary[HDF5_FILE_NAME];
-    struct stat st;
     DESCRIPTOR fd = -1;
     int r;
 
@@ -396,23 +430,45 @@ static int hdf5_write_chunk(void *arg, const struct dn_chunk_id *id, uint64_t of
     if (fd < 0)
         return chunk_fail(dataset, file, fd, strerror(-fd));
     r = hdf5_chunks_write(&dataset->chunks, fd, buffer);
-    if (r < 0) {
+    if (r < 0)
         chunk_fail(dataset, file, r, dn_error_text(r));
-        goto out;
+    return put_in_place(dataset, fd, temporary, file, r, version);
+}
+
+/* The same bytes, so that what the file is of, header and all, stays what it was. */
+static int copy_file(int from, int to, uint64_t size)
+{
+    while (size > 0) {
+        ssize_t n = copy_file_range(from, NULL, to, NULL, size, 0);
+        if (n < 0 && (errno == EXDEV || errno == ENOSYS || errno == EOPNOTSUPP || errno == EINVAL))
+            n = sendfile(to, from, NULL, size);
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        size -= (uint64_t)n;
     }
-    if (fstat(fd, &st) < 0 || renameat(dataset->dir, temporary, dataset->dir, file) < 0) {
-        /* whoever deletes the dataset takes the temporary file away */
-        r = errno == ENOENT ? -ESTALE : -errno;
-        chunk_fail(dataset, file, r, strerror(-r));
-        goto out;
-    }
-    dataset->unsynced = true;
-    if (version != NULL)
-        make_version(&st, version);
     return 0;
-out:
-    unlinkat(dataset->dir, temporary, 0);
-    return r;
+}
+
+static int hdf5_copy_chunk(void *arg, void *to, const struct dn_chunk_id *id)
+{
+    struct dataset *dataset = to;
+    char file[HDF5_FILE_NAME], temporary[HDF5_FILE_NAME];
+    DESCRIPTOR source = -1;
+    DESCRIPTOR fd = -1;
+    struct stat st;
+    int r;
+
+    hdf5_chunk_name(id, file);
+    source = open_chunk(arg, file, &st);
+    if (source < 0)
+        return source;
+    fd = hdf5_temporary_create(dataset->dir, temporary);
+    if (fd < 0)
+        return chunk_fail(dataset, file, fd, strerror(-fd));
+    r = copy_file(source, fd, (uint64_t)st.st_size);
+    if (r < 0)
+        chunk_fail(dataset, file, r, strerror(-r));
+    return put_in_place(dataset, fd, temporary, file, r, NULL);
 }
 
 static int hdf5_delete_chunk(void *arg, const struct dn_chunk_id *id)
@@ -467,6 +523,26 @@ static int hdf5_list_chunks(void *arg, dn_chunk_fn fn, void *fn_arg)
     return hdf5_folder_each(listing.dataset->dir, list_chunk, &listing);
 }
 
+struct stray_listing {
+    const struct dataset *dataset;
+    dn_name_fn fn;
+    void *arg;
+};
+
+static int list_stray(void *arg, const char *file)
+{
+    const struct stray_listing *listing = arg;
+
+    return is_stray(&listing->dataset->desc, file) ? listing->fn(listing->arg, file) : 0;
+}
+
+static int hdf5_list_strays(void *arg, dn_name_fn fn, void *fn_arg)
+{
+    struct stray_listing listing = {.dataset = arg, .fn = fn, .arg = fn_arg};
+
+    return hdf5_folder_each(listing.dataset->dir, list_stray, &listing);
+}
+
 static int hdf5_delete_strays(void *arg)
 {
     struct dataset *dataset = arg;
@@ -515,6 +591,8 @@ const struct dn_backend dn_backend_hdf5 = {
     .delete_chunk = hdf5_delete_chunk,
     .has_chunk = hdf5_has_chunk,
     .list_chunks = hdf5_list_chunks,
+    .copy_chunk = hdf5_copy_chunk,
+    .list_strays = hdf5_list_strays,
     .delete_strays = hdf5_delete_strays,
     .flush = hdf5_flush,
     .usage = hdf5_usage,

@@ -442,11 +442,10 @@ static int swap_chunk_locked(struct dataset *dataset, struct chunk **fresh)
     return 0;
 }
 
-/* Both copies, the new one and the freeing of the old one, happen outside the lock. */
-static int write_whole(struct dataset *dataset, uint64_t flat, const void *buffer,
-                       struct dn_version *version)
+/* Takes over `chunk`, which is NULL when there was no memory for it. Both copies, the new one and the freeing
+   of the old one, happen outside the lock. */
+static int store_chunk(struct dataset *dataset, struct chunk *chunk, struct dn_version *version)
 {
-    struct chunk *chunk = make_chunk(flat, buffer, dataset->chunk_nbytes);
     if (!chunk)
         return no_memory();
     uint64_t mark = chunk->version = atomic_fetch_add(&dataset->ram->last_version, 1) + 1;
@@ -481,8 +480,23 @@ static int ram_write_chunk(void *handle, const struct dn_chunk_id *id, uint64_t 
 {
     struct dataset *dataset = handle;
     if (length == dataset->chunk_nbytes)
-        return write_whole(dataset, id->flat, buffer, version);
+        return store_chunk(dataset, make_chunk(id->flat, buffer, length), version);
     return write_part(dataset, id->flat, offset, buffer, length, version);
+}
+
+static int ram_copy_chunk(void *from, void *to, const struct dn_chunk_id *id)
+{
+    struct dataset *dataset = from;
+    struct chunk *copy = NULL;
+    int rc = 0;
+    pthread_rwlock_rdlock(&dataset->lock);
+    struct chunk *chunk = find_chunk_locked(dataset, id->flat);
+    if (chunk)
+        copy = make_chunk(id->flat, chunk->bytes, dataset->chunk_nbytes);
+    else
+        rc = dataset->deleted ? stale() : absent();
+    pthread_rwlock_unlock(&dataset->lock);
+    return rc < 0 ? rc : store_chunk(to, copy, NULL);
 }
 
 static int ram_delete_chunk(void *handle, const struct dn_chunk_id *id)
@@ -549,7 +563,7 @@ const struct dn_backend dn_backend_ram = {
     .name = "ram",
     .summary = "memory of this process; gone when the connection ends",
     .abilities = DN_CAN_READ_RANGE | DN_CAN_WRITE_RANGE | DN_CAN_COMPARE | DN_COMPARE_CHEAP |
-                 DN_DELETES_CHUNKS,
+                 DN_DELETES_CHUNKS | DN_IS_PRIVATE,
     .connect = ram_connect,
     .disconnect = ram_disconnect,
     .list_datasets = ram_list_datasets,
@@ -564,4 +578,5 @@ const struct dn_backend dn_backend_ram = {
     .delete_chunk = ram_delete_chunk,
     .has_chunk = ram_has_chunk,
     .list_chunks = ram_list_chunks,
+    .copy_chunk = ram_copy_chunk,
 };

@@ -19,8 +19,8 @@
  *   - -EAGAIN, -ETIMEDOUT and -ECONNRESET mean "may work if tried again": the core retries with back-off.
  *     Everything else is final. A library's unknown code becomes -EIO with the library's own text.
  *   - -ENOTSUP from an operation that may be absent (list_datasets, has_dataset, has_chunk, list_chunks,
- *     usage) means that this connection lacks it, or that list_chunks would take longer than asking for
- *     each: the core does what it does for an absent one.
+ *     copy_chunk, list_strays, usage) means that this connection lacks it, or that list_chunks would take longer
+ *     than asking for each: the core does what it does for an absent one.
  *   - It never prints, exits, retries in silence, or starts threads that it doesn't join.
  *   - Any number of threads may call at once, up to `limits.max_calls`. Calls for one chunk are
  *     ordered by the core: never two writes, or a write and a delete, of the same chunk at once.
@@ -78,6 +78,7 @@ enum dn_ability {
     DN_CAN_COMPARE = 1 << 2,     /* read_chunk honours `version` */
     DN_DELETES_CHUNKS = 1 << 3,  /* delete_dataset removes the chunks too */
     DN_COMPARE_CHEAP = 1 << 4,   /* asking whether a chunk is unchanged takes microseconds (a local stat) */
+    DN_IS_PRIVATE = 1 << 5,      /* what is stored is seen by this connection alone, by no other process */
 };
 
 /** read_chunk: the version given still holds; no data were read. */
@@ -157,6 +158,13 @@ struct dn_backend {
     /** Every stored chunk of the dataset inside the grid, any order. Absent: -ENOTSUP; the core then asks
      *  for each. */
     int (*list_chunks)(void *dataset, dn_chunk_fn fn, void *arg);
+    /** Store in `to` what `from`, another dataset of this connection with an equal description, has stored
+     *  as this chunk, without its bytes passing through here; atomic as a write. -ENOENT: `from` has none.
+     *  Absent: a read and a write. */
+    int (*copy_chunk)(void *from, void *to, const struct dn_chunk_id *id);
+    /** Every stray chunk by the name that it has in the store, as delete_strays finds them. Absent:
+     *  -ENOTSUP where there is delete_strays, else there are none. */
+    int (*list_strays)(void *dataset, dn_name_fn fn, void *arg);
     /** Remove stray chunks: those of this dataset's name outside its grid. Absent: there are none. */
     int (*delete_strays)(void *dataset);
     /** All writes and deletes that returned before are durable. Absent: they are when they return. */

@@ -9,15 +9,17 @@
 #define SECOND INT64_C(1000000000)
 #define SLICE (SECOND / 10) /* how often the hook is asked */
 
-static _Thread_local struct {
-    bool (*cancelled)(void *arg);
-    void *arg;
-} hook;
+static _Thread_local struct clock_hook hook;
 
 void dn_cancel_hook(bool (*cancelled)(void *arg), void *arg)
 {
     hook.cancelled = cancelled;
     hook.arg = arg;
+}
+
+struct clock_hook clock_get_hook(void)
+{
+    return hook;
 }
 
 int64_t clock_now(void)
@@ -64,14 +66,14 @@ static int64_t next_look(int64_t deadline)
     return hook.cancelled && slice < deadline ? slice : deadline;
 }
 
-static bool cancelled(void)
+bool clock_cancelled(void)
 {
     return hook.cancelled && hook.cancelled(hook.arg);
 }
 
 int clock_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline)
 {
-    if (cancelled())
+    if (clock_cancelled())
         return -EINTR;
 
     int64_t until = next_look(deadline);
@@ -79,7 +81,7 @@ int clock_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline)
     int code = until == INT64_MAX ? pthread_cond_wait(cond, mutex)
                                   : pthread_cond_timedwait(cond, mutex, &time);
     if (code == ETIMEDOUT && until < deadline)
-        return cancelled() ? -EINTR : 0;
+        return clock_cancelled() ? -EINTR : 0;
     return -code;
 }
 
@@ -90,7 +92,7 @@ int clock_sleep(int64_t ns)
                            ? (int64_t)sum : INT64_MAX;
 
     while (clock_now() < deadline) {
-        if (cancelled())
+        if (clock_cancelled())
             return -EINTR;
         struct timespec time = timespec_of(next_look(deadline));
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);

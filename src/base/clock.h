@@ -7,6 +7,7 @@
 #define DOSNA_CLOCK_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /** Monotonic nanoseconds. */
@@ -25,6 +26,17 @@ int clock_cond_init(pthread_cond_t *cond);
  * @return 0 woken; -ETIMEDOUT; -EINTR
  */
 int clock_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline);
+
+/** What dn_cancel_hook() said, for a thread that works for another one. */
+struct clock_hook {
+    bool (*cancelled)(void *arg);
+    void *arg;
+};
+
+struct clock_hook clock_get_hook(void);
+
+/** Ask the calling thread's hook now. */
+bool clock_cancelled(void);
 
 /** Sleep `ns`, ended early with -EINTR by the cancel hook. */
 int clock_sleep(int64_t ns);

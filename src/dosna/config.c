@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "store.h"
+#include <dosna/team.h>
 #include <errno.h>
 #include <ini.h>
 #include <stdarg.h>
@@ -26,6 +27,7 @@ struct slot {
 struct dn_config {
     size_t count;
     struct slot *slots; /* the core's first, then each backend's, in the registry's order */
+    const struct dn_team *team; /* the caller's; NULL: none */
 
     /* filled by config_resolve() */
     struct settings settings;
@@ -220,6 +222,7 @@ int config_copy(const dn_config *config, dn_config **out)
         dn_config_free(copy);
         return code;
     }
+    copy->team = config->team;
     *out = copy;
     return 0;
 }
@@ -492,6 +495,16 @@ int dn_config_check(const dn_config *config)
     code = config_resolve(copy);
     dn_config_free(copy);
     return code;
+}
+
+void dn_config_team(dn_config *config, const struct dn_team *team)
+{
+    config->team = team;
+}
+
+const struct dn_team *config_team(const dn_config *config)
+{
+    return config->team;
 }
 
 const struct settings *config_settings(const dn_config *config)

@@ -10,6 +10,7 @@
 
 #include "settings.h"
 #include <dosna/dosna.h>
+#include <dosna/team.h>
 
 /** 0 and *out, to be freed with dn_config_free(); -ENOMEM. */
 int config_copy(const dn_config *config, dn_config **out);
@@ -24,6 +25,7 @@ int config_resolve(dn_config *config);
 /* Of a resolved configuration: */
 const struct settings *config_settings(const dn_config *config);
 const struct dn_backend *config_backend(const dn_config *config);
+const struct dn_team *config_team(const dn_config *config);
 /** The struct that the backend's rows describe; never NULL. */
 const void *config_options(const dn_config *config);
 

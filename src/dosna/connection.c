@@ -65,6 +65,29 @@ static int make_cache(dn_connection *conn)
     return cache_create(&settings, conn->pool, &conn->stats, &conn->cache);
 }
 
+static int join_team(dn_connection *conn)
+{
+    const struct dn_team *team = config_team(conn->config);
+
+    if (conn->settings->engine == ENGINE_MPI && !team)
+        return dn_fail(-EINVAL, "engine=mpi is for programs that run under mpiexec, not for a single process");
+    conn->team = team && team->size > 1 ? team : NULL;
+    return 0;
+}
+
+/* What one process stores, the others have to see. */
+static int check_shared(const dn_connection *conn)
+{
+    const struct settings *s = conn->settings;
+    bool processes = s->engine == ENGINE_THREADS && s->jlbackend == JOBS_MULTIPROCESSING;
+
+    if (!store_can(conn->store, DN_IS_PRIVATE) || !(processes || s->engine == ENGINE_MPI || conn->team))
+        return 0;
+    return dn_fail(-EINVAL, "backend %s cannot be used with %s: each process would have a store of its own",
+                   config_backend(conn->config)->name,
+                   s->engine == ENGINE_MPI ? "engine=mpi" : "jlbackend=multiprocessing");
+}
+
 int dn_connect(const dn_config *config, const char *name, dn_connection **out)
 {
     dn_connection *conn = calloc(1, sizeof *conn);
@@ -80,11 +103,11 @@ int dn_connect(const dn_config *config, const char *name, dn_connection **out)
     if (error)
         goto out;
     conn->settings = config_settings(conn->config);
-    if (conn->settings->engine == ENGINE_MPI) {
-        error = dn_fail(-EINVAL, "engine=mpi is for programs that run under mpiexec, not for a single process");
-        goto out;
-    }
-    error = open_store(conn, name);
+    error = join_team(conn);
+    if (!error)
+        error = open_store(conn, name);
+    if (!error)
+        error = check_shared(conn);
     if (!error)
         error = start_pool(conn);
     if (!error)
@@ -158,6 +181,11 @@ int dn_list(dn_connection *conn, dn_name_fn fn, void *arg)
 int dn_rescan(dn_connection *conn)
 {
     return store_rescan(conn->store);
+}
+
+int dn_agree(dn_connection *conn, int error, uint64_t *sum)
+{
+    return conn->team ? conn->team->agree(conn->team->arg, error, sum) : error;
 }
 
 int dn_usage(dn_connection *conn, struct dn_usage *out)

@@ -10,6 +10,7 @@
 #define DOSNA_CONNECTION_H
 
 #include <dosna/dosna.h>
+#include <dosna/team.h>
 #include <pthread.h>
 
 #include "cache.h"
@@ -20,6 +21,7 @@
 struct dn_connection {
     dn_config *config;
     const struct settings *settings; /* in config */
+    const struct dn_team *team;      /* of more than one process; else NULL */
     struct stats stats;
     struct store *store;
     struct pool *pool;
@@ -41,6 +43,12 @@ struct dn_dataset {
     bool retired;
     uint64_t used;
 };
+
+/** Is this the process that creates and deletes for all of its team? */
+static inline bool is_first(const dn_connection *conn)
+{
+    return !conn->team || conn->team->rank == 0;
+}
 
 /** Nobody has it open, and it is in no table. */
 void dataset_free(dn_dataset *dataset);

@@ -151,20 +151,25 @@ static int check_writable(const dn_connection *conn)
 
 /* ---- creating and opening ----------------------------------------------------------------------- */
 
-int dn_create(dn_connection *conn, const char *name, const struct dn_desc *desc, dn_dataset **out)
+static int create(dn_connection *conn, const char *name, const struct dn_desc *desc)
 {
     uint64_t largest = store_limits(conn->store)->largest_chunk;
     int error = check_writable(conn);
 
-    if (out)
-        *out = NULL;
     if (!error)
         error = dn_desc_check(desc);
     if (!error && largest && dn_desc_chunk_nbytes(desc) > largest)
         error = dn_fail(-EFBIG, "%s: a chunk has %llu bytes, and this store takes %llu at most", name,
                         (unsigned long long)dn_desc_chunk_nbytes(desc), (unsigned long long)largest);
-    if (!error)
-        error = store_create(conn->store, name, desc);
+    return error ? error : store_create(conn->store, name, desc);
+}
+
+int dn_create(dn_connection *conn, const char *name, const struct dn_desc *desc, dn_dataset **out)
+{
+    int error = dn_agree(conn, is_first(conn) ? create(conn, name, desc) : 0, NULL);
+
+    if (out)
+        *out = NULL;
     if (error)
         return error;
     error = forget_name(conn, name, NULL);
@@ -316,7 +321,7 @@ static int delete_chunks(dn_connection *conn, const char *name)
     return error;
 }
 
-int dn_delete(dn_connection *conn, const char *name)
+static int delete(dn_connection *conn, const char *name)
 {
     int error = check_writable(conn);
 
@@ -329,6 +334,11 @@ int dn_delete(dn_connection *conn, const char *name)
     if (!error && !store_can(conn->store, DN_DELETES_CHUNKS))
         error = delete_chunks(conn, name);
     return error ? error : store_delete(conn->store, name);
+}
+
+int dn_delete(dn_connection *conn, const char *name)
+{
+    return dn_agree(conn, is_first(conn) ? delete(conn, name) : forget_name(conn, name, NULL), NULL);
 }
 
 /* Under a new name; the object stays what it is, so that open handles go on. */
@@ -521,11 +531,32 @@ int dn_flush_written(dn_dataset *dataset)
     return cache_flush(dataset->cached, true);
 }
 
-int dn_clear(dn_dataset *dataset)
+static int clear(dn_dataset *dataset)
 {
     int error = dn_truncate(dataset, 0);
 
     return error ? error : cache_flush(dataset->cached, false);
+}
+
+int dn_clear(dn_dataset *dataset)
+{
+    int error = dn_agree(dataset->conn, is_first(dataset->conn) ? clear(dataset) : 0, NULL);
+
+    if (!is_first(dataset->conn))
+        cache_new_epoch(dataset->cached);
+    return error;
+}
+
+int dn_strays(dn_dataset *dataset, dn_name_fn fn, void *arg)
+{
+    return store_list_strays(dataset->cached->store, fn, arg);
+}
+
+int dn_delete_strays(dn_dataset *dataset)
+{
+    int error = check_writable(dataset->conn);
+
+    return error ? error : store_delete_strays(dataset->cached->store);
 }
 
 /* ---- chunks ------------------------------------------------------------------------------------------ */

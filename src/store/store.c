@@ -43,7 +43,8 @@ enum {
 
 enum op {
     OP_LIST, OP_RESCAN, OP_CREATE, OP_OPEN, OP_HAS, OP_DELETE, OP_RENAME, OP_USAGE,
-    OP_READ, OP_WRITE, OP_DELETE_CHUNK, OP_DELETE_CHUNKS, OP_HAS_CHUNK, OP_LIST_CHUNKS, OP_STRAYS, OP_FLUSH,
+    OP_READ, OP_WRITE, OP_DELETE_CHUNK, OP_DELETE_CHUNKS, OP_HAS_CHUNK, OP_LIST_CHUNKS, OP_COPY,
+    OP_LIST_STRAYS, OP_STRAYS, OP_FLUSH,
 };
 
 static const struct {
@@ -65,6 +66,8 @@ static const struct {
     [OP_DELETE_CHUNKS] = {"delete_chunks", STAT_CHUNK_DELETES, 0},
     [OP_HAS_CHUNK] = {"has_chunk", STAT_CHUNK_HAS, MAY_BE_ONE},
     [OP_LIST_CHUNKS] = {"list_chunks", STAT_LISTS, 0},
+    [OP_COPY] = {"copy_chunk", STAT_CHUNK_COPIES, MAY_BE_ABSENT},
+    [OP_LIST_STRAYS] = {"list_strays", STAT_LISTS, 0},
     [OP_STRAYS] = {"delete_strays", STAT_LISTS, 0},
     [OP_FLUSH] = {"flush", STAT_FLUSHES, 0},
 };
@@ -398,7 +401,7 @@ static int pass_name(void *arg, const char *name)
     if (!listing_goes_on(listing))
         return listing->stop;
     if (!name || !*name)
-        return dn_fail(-EIO, "the store lists a dataset without a name");
+        return dn_fail(-EIO, "the store lists something without a name");
     return listing->stop = listing->name_fn(listing->arg, name);
 }
 
@@ -548,6 +551,21 @@ int store_rename(struct store *store, const char *from, const char *to)
     while (attempt(&call))
         finish(&call, store->backend->rename_dataset(store->conn, from, to));
     return call.result;
+}
+
+int store_list_strays(struct store_dataset *dataset, dn_name_fn fn, void *arg)
+{
+    assert(dataset && fn);
+    const struct dn_backend *backend = dataset->store->backend;
+    struct call call = call_chunk(dataset, OP_LIST_STRAYS, NULL);
+    struct listing listing = {.call = &call, .name_fn = fn, .arg = arg};
+    if (!backend->list_strays)
+        return backend->delete_strays ? dn_fail(-ENOTSUP, "this store does not list stray chunks") : 0;
+    while (attempt(&call)) {
+        int rc = backend->list_strays(dataset->handle, pass_name, &listing);
+        finish(&call, listing_result(&listing, rc));
+    }
+    return call.result < 0 ? call.result : listing.stop;
 }
 
 int store_delete_strays(struct store_dataset *dataset)
@@ -718,6 +736,32 @@ int store_delete_chunks(struct store_dataset *dataset, const struct dn_chunk_id 
     while (attempt(&call))
         finish(&call, backend->delete_chunks(dataset->handle, ids, count));
     return call.result;
+}
+
+static int copy_by_reading(struct store_dataset *from, struct store_dataset *to, const struct dn_chunk_id *id)
+{
+    void *buffer = malloc(from->chunk_nbytes);
+    if (!buffer)
+        return dn_fail(-ENOMEM, "%.200s: no memory for a chunk of %llu bytes", from->name,
+                       (unsigned long long)from->chunk_nbytes);
+    int rc = store_read(from, id, 0, buffer, from->chunk_nbytes, NULL);
+    if (rc == 0)
+        rc = store_write(to, id, 0, buffer, to->chunk_nbytes, NULL);
+    free(buffer);
+    return rc;
+}
+
+int store_copy_chunk(struct store_dataset *from, struct store_dataset *to, const struct dn_chunk_id *id)
+{
+    assert(chunk_is_valid(from, id) && chunk_is_valid(to, id));
+    assert(from->store == to->store && from->chunk_nbytes == to->chunk_nbytes);
+    const struct dn_backend *backend = to->store->backend;
+    struct call call = call_chunk(to, OP_COPY, id);
+    if (!backend->copy_chunk)
+        return copy_by_reading(from, to, id);
+    while (attempt(&call))
+        finish(&call, backend->copy_chunk(from->handle, to->handle, id));
+    return call.result == -ENOTSUP ? copy_by_reading(from, to, id) : call.result;
 }
 
 static int has_by_reading(struct store_dataset *dataset, const struct dn_chunk_id *id)

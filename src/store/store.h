@@ -71,6 +71,10 @@ size_t store_deletes_at_once(const struct store_dataset *dataset);
 int store_delete_chunks(struct store_dataset *dataset, const struct dn_chunk_id *ids, size_t count);
 int store_has_chunk(struct store_dataset *dataset, const struct dn_chunk_id *id);
 int store_list_chunks(struct store_dataset *dataset, dn_chunk_fn fn, void *arg);
+/** Of two datasets of one store with equal descriptions; read and written where the backend cannot copy. */
+int store_copy_chunk(struct store_dataset *from, struct store_dataset *to, const struct dn_chunk_id *id);
+/** Names of stray chunks, as they are in the store. -ENOTSUP: not known. */
+int store_list_strays(struct store_dataset *dataset, dn_name_fn fn, void *arg);
 int store_delete_strays(struct store_dataset *dataset);
 int store_flush(struct store_dataset *dataset);
 

@@ -156,6 +156,44 @@ static void test_strays(void **state)
     drop(&set);
 }
 
+static void test_copy_chunk(void **state)
+{
+    (void)state;
+    struct set from, to;
+    uint64_t index[DN_MAX_NDIM];
+    make(&from);
+    make(&to);
+    assert_ok(put(&from, 4, 1));
+    assert_ok(put(&to, 4, 2));
+    struct dn_chunk_id id = chunk_at(&from.desc, 4, index);
+    assert_ok(store_copy_chunk(from.data, to.data, &id));
+    assert_true(holds(&to, 4, 1));
+    id = chunk_at(&from.desc, 8, index);
+    assert_int_equal(store_copy_chunk(from.data, to.data, &id), -ENOENT);
+    assert_stored(&to, 0x10);
+    assert_ok(put(&from, 4, 3)); /* two chunks now, not two names of one */
+    assert_true(holds(&to, 4, 1));
+    drop(&to);
+    drop(&from);
+}
+
+static int no_stray(void *arg, const char *name)
+{
+    (void)arg;
+    return dn_fail(-EXFULL, "%s is a stray", name);
+}
+
+static void test_no_strays(void **state)
+{
+    (void)state;
+    struct set set;
+    make(&set);
+    assert_ok(put(&set, 8, 1));
+    int rc = store_list_strays(set.data, no_stray, NULL);
+    assert_true(rc == 0 || rc == -ENOTSUP);
+    drop(&set);
+}
+
 /* Where the description can go without the chunks, those outside a smaller grid of the same name go too. */
 static void test_strays_of_larger_grid(void **state)
 {
@@ -546,6 +584,8 @@ const struct CMUnitTest chunk_tests[] = {
     cmocka_unit_test(test_delete_several),
     cmocka_unit_test(test_list_chunks_stops),
     cmocka_unit_test(test_strays),
+    cmocka_unit_test(test_copy_chunk),
+    cmocka_unit_test(test_no_strays),
     cmocka_unit_test(test_strays_of_larger_grid),
     cmocka_unit_test(test_flush),
     cmocka_unit_test(test_two_handles),

@@ -642,6 +642,23 @@ static int fault_list_chunks(void *handle, dn_chunk_fn fn, void *arg)
     ON_DATASET(FAULT_LIST_CHUNKS, list_chunks, -ENOTSUP, FAULT_ANY, fn, arg);
 }
 
+static int fault_copy_chunk(void *from, void *handle, const struct dn_chunk_id *id)
+{
+    void *source = ((struct fault_dataset *)from)->handle;
+    struct fault_dataset *dataset = handle;
+    const struct dn_backend *inner = dataset->fault->inner;
+    struct visit visit;
+    int rc = 0;
+    if (begin(&visit, dataset->fault, FAULT_COPY, id->flat))
+        rc = inner->copy_chunk ? inner->copy_chunk(source, dataset->handle, id) : missing(-ENOTSUP);
+    return end(&visit, rc);
+}
+
+static int fault_list_strays(void *handle, dn_name_fn fn, void *arg)
+{
+    ON_DATASET(FAULT_LIST_STRAYS, list_strays, inner->delete_strays ? -ENOTSUP : 0, FAULT_ANY, fn, arg);
+}
+
 static int fault_delete_strays(void *handle)
 {
     ON_DATASET(FAULT_STRAYS, delete_strays, 0, FAULT_ANY);
@@ -658,7 +675,7 @@ const struct dn_backend dn_backend_fault = {
     .summary = "another backend that fails on demand, for tests",
     .options = rows,
     .options_size = sizeof(struct fault_options),
-    .abilities = DN_CAN_READ_RANGE | DN_CAN_WRITE_RANGE | DN_CAN_COMPARE | DN_DELETES_CHUNKS,
+    .abilities = DN_CAN_READ_RANGE | DN_CAN_WRITE_RANGE | DN_CAN_COMPARE | DN_DELETES_CHUNKS | DN_IS_PRIVATE,
     .connect = fault_connect,
     .disconnect = fault_disconnect,
     .limits = fault_limits,
@@ -677,6 +694,8 @@ const struct dn_backend dn_backend_fault = {
     .delete_chunk = fault_delete_chunk,
     .has_chunk = fault_has_chunk,
     .list_chunks = fault_list_chunks,
+    .copy_chunk = fault_copy_chunk,
+    .list_strays = fault_list_strays,
     .delete_strays = fault_delete_strays,
     .flush = fault_flush,
     .usage = fault_usage,

@@ -974,6 +974,9 @@ static void test_strays(void **test_state)
     scatter(foreign_files, COUNT(foreign_files));
     assert_int_equal(hdf5->list_chunks(dataset, count_chunk, &listed), 0);
     assert_int_equal(listed, COUNT(inside));
+    listed = 0;
+    assert_int_equal(hdf5->list_strays(dataset, count_name, &listed), 0);
+    assert_int_equal(listed, COUNT(strays));
     assert_int_equal(hdf5->delete_strays(dataset), 0);
     check_scattered(inside, COUNT(inside), true);
     check_scattered(strays, COUNT(strays), false);

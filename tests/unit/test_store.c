@@ -183,6 +183,20 @@ static int s_delete_chunks(void *dataset, const struct dn_chunk_id *ids, size_t 
     return play();
 }
 
+static int s_copy(void *from, void *to, const struct dn_chunk_id *chunk)
+{
+    (void)from;
+    return s_chunk(to, chunk);
+}
+
+static int s_list_strays(void *dataset, dn_name_fn fn, void *arg)
+{
+    (void)dataset;
+    (void)fn;
+    (void)arg;
+    return play();
+}
+
 static int s_list_chunks(void *dataset, dn_chunk_fn fn, void *arg)
 {
     (void)dataset;
@@ -232,6 +246,8 @@ static const struct dn_backend full = {
     .delete_chunks = s_delete_chunks,
     .has_chunk = s_chunk,
     .list_chunks = s_list_chunks,
+    .copy_chunk = s_copy,
+    .list_strays = s_list_strays,
     .delete_strays = s_dataset,
     .flush = s_dataset,
     .usage = s_usage,
@@ -347,6 +363,8 @@ static int do_delete_chunk(void) { return store_delete_chunk(door.data, &id); }
 static int do_delete_chunks(void) { return store_delete_chunks(door.data, &id, 1); }
 static int do_has_chunk(void) { return store_has_chunk(door.data, &id); }
 static int do_list_chunks(void) { return store_list_chunks(door.data, any_chunk, NULL); }
+static int do_copy(void) { return store_copy_chunk(door.data, door.data, &id); }
+static int do_list_strays(void) { return store_list_strays(door.data, any_name, NULL); }
 static int do_strays(void) { return store_delete_strays(door.data); }
 static int do_flush(void) { return store_flush(door.data); }
 
@@ -389,6 +407,8 @@ static const struct {
     {"delete_chunks", do_delete_chunks, STAT_CHUNK_DELETES, false, false, false},
     {"has_chunk", do_has_chunk, STAT_CHUNK_HAS, false, true, true},
     {"list_chunks", do_list_chunks, STAT_LISTS, false, false, false},
+    {"copy_chunk", do_copy, STAT_CHUNK_COPIES, true, false, true},
+    {"list_strays", do_list_strays, STAT_LISTS, false, false, false},
     {"strays", do_strays, STAT_LISTS, false, false, false},
     {"flush", do_flush, STAT_FLUSHES, false, false, false},
 };
@@ -677,6 +697,7 @@ static void test_bare(void **state)
     assert_int_equal(do_delete_chunks(), -EROFS);
     assert_true(store_deletes_at_once(door.data) == 1);
     assert_int_equal(do_rename(), -EXDEV);
+    assert_int_equal(do_list_strays(), 0);
     assert_int_equal(do_strays(), 0);
     assert_int_equal(do_flush(), 0);
     assert_int_equal(store_thread_enter(door.store), 0);

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "connection.h"
+
+#include <dosna/batch.h>
+#include <errno.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "batch.h"
+#include "checked.h"
+#include "clock.h"
+#include "pool.h"
+
+void dn_part_of(const struct dn_desc *desc, uint64_t number, struct dn_part *out)
+{
+    out->number = number;
+    out->ndim = desc->ndim;
+    out->nbytes = desc->dtype.itemsize;
+    for (int i = desc->ndim - 1; i >= 0; i--) {
+        uint64_t grid = dn_desc_grid(desc, i);
+        out->index[i] = number % grid;
+        out->start[i] = out->index[i] * desc->chunk_size[i];
+        out->count[i] = min_u64(desc->chunk_size[i], desc->shape[i] - out->start[i]);
+        out->nbytes *= out->count[i];
+        number /= grid;
+    }
+}
+
+/* ---- items, shared out --------------------------------------------------------------------------- */
+
+/* A rank's share of a number of items: every size-th, beginning with its rank. */
+struct share {
+    const dn_connection *conn;
+    uint64_t first, step;
+    int (*fn)(void *arg, uint64_t item);
+    void *arg;
+    struct clock_hook hook;
+    _Atomic uint64_t done;
+    _Atomic bool stopped; /* by another rank: whose error counts */
+};
+
+static bool is_stopped(struct share *share)
+{
+    const struct dn_team *team = share->conn->team;
+
+    if (team && team->stopped && !atomic_load(&share->stopped) && team->stopped(team->arg))
+        atomic_store(&share->stopped, true);
+    return atomic_load(&share->stopped);
+}
+
+static int do_item(void *arg, uint64_t i)
+{
+    struct share *share = arg;
+    int result;
+
+    dn_cancel_hook(share->hook.cancelled, share->hook.arg);
+    if (clock_cancelled())
+        return dn_fail(-EINTR, "interrupted");
+    if (is_stopped(share))
+        return 0;
+    result = share->fn(share->arg, share->first + i * share->step);
+    if (!result)
+        atomic_fetch_add(&share->done, 1);
+    return result;
+}
+
+/* One thread more than items at once, as the pool leaves one to demand. */
+static int run_share(struct share *share, uint64_t n, unsigned at_once)
+{
+    unsigned threads = (unsigned)min_u64(n, at_once);
+    struct pool_hooks hooks = {store_thread_enter, store_thread_leave, share->conn->store};
+    struct pool *pool;
+    int error = pool_create(threads > 1 ? threads + 1 : 0, &hooks, &pool);
+
+    if (error)
+        return dn_fail(error, "cannot start %u threads", threads);
+    error = batch_run(pool, n, do_item, share);
+    dn_cancel_hook(NULL, NULL);
+    pool_destroy(pool, INFINITY);
+    dn_cancel_hook(share->hook.cancelled, share->hook.arg);
+    return error;
+}
+
+/*
+ * Collective: fn(arg, i) for each i below n, `at_once` of a rank's share at a time. `finish` ends each rank's
+ * share before they agree.
+ */
+static int share_out(dn_connection *conn, uint64_t n, unsigned at_once, int (*fn)(void *arg, uint64_t item),
+                     int (*finish)(void *arg), void *arg, uint64_t *done)
+{
+    const struct dn_team *team = conn->team;
+    struct share share = {.conn = conn, .step = team ? team->size : 1, .first = team ? team->rank : 0,
+                          .fn = fn, .arg = arg, .hook = clock_get_hook()};
+    uint64_t mine = n > share.first ? ceil_div(n - share.first, share.step) : 0, sum;
+    int error = run_share(&share, mine, at_once);
+
+    if (!error && finish)
+        error = finish(arg);
+    if (error && team && team->stop)
+        team->stop(team->arg);
+    sum = atomic_load(&share.done);
+    error = dn_agree(conn, error, &sum);
+    if (done)
+        *done = sum;
+    return error;
+}
+
+/* ---- parts ---------------------------------------------------------------------------------------- */
+
+struct each {
+    dn_dataset *dataset, *to; /* `to` of a map */
+    dn_part_fn part_fn;
+    dn_map_fn map_fn;
+    void *arg;
+};
+
+static unsigned jobs_at_once(const dn_connection *conn)
+{
+    if (conn->team || conn->settings->engine == ENGINE_CPU)
+        return 1;
+    return (unsigned)conn->settings->njobs;
+}
+
+static int each_part(void *arg, uint64_t number)
+{
+    const struct each *each = arg;
+    struct dn_part part;
+
+    dn_part_of(dn_describe(each->dataset), number, &part);
+    return each->part_fn(each->arg, &part);
+}
+
+int dn_each_chunk(dn_dataset *dataset, dn_part_fn fn, void *arg, uint64_t *done)
+{
+    struct each each = {.dataset = dataset, .part_fn = fn, .arg = arg};
+
+    return share_out(dataset->conn, dn_desc_chunks(dn_describe(dataset)), jobs_at_once(dataset->conn), each_part,
+                     NULL, &each, done);
+}
+
+static int map_part(void *arg, uint64_t number)
+{
+    const struct each *each = arg;
+    struct dn_part part;
+    unsigned char *in, *out;
+    int result;
+
+    dn_part_of(dn_describe(each->dataset), number, &part);
+    in = malloc(part.nbytes);
+    out = malloc(part.nbytes);
+    result = in && out ? dn_read(each->dataset, part.start, part.count, in)
+                       : dn_fail(-ENOMEM, "no memory for two chunks of %zu bytes", part.nbytes);
+    if (!result)
+        result = each->map_fn(each->arg, &part, in, out);
+    if (!result)
+        result = dn_write(each->to, part.start, part.count, out);
+    free(in);
+    free(out);
+    return result;
+}
+
+static int flush_target(void *arg)
+{
+    return dn_flush(((struct each *)arg)->to);
+}
+
+int dn_map(dn_dataset *from, dn_dataset *to, dn_map_fn fn, void *arg, uint64_t *done)
+{
+    struct each each = {.dataset = from, .to = to, .map_fn = fn, .arg = arg};
+
+    if (from != to && !dn_desc_equal(dn_describe(from), dn_describe(to)))
+        return dn_fail(-EINVAL, "%s and %s do not have the same shape, type and chunks", dn_name(from), dn_name(to));
+    return share_out(from->conn, dn_desc_chunks(dn_describe(from)), jobs_at_once(from->conn), map_part,
+                     flush_target, &each, done);
+}
+
+int dn_apply(dn_dataset *dataset, dn_map_fn fn, void *arg, uint64_t *done)
+{
+    return dn_map(dataset, dataset, fn, arg, done);
+}
+
+/* ---- clone ------------------------------------------------------------------------------------------ */
+
+struct clone {
+    dn_dataset *from, *to;
+    uint64_t *numbers; /* of the chunks that are stored */
+    size_t count, room;
+};
+
+static int note_chunk(void *arg, const uint64_t *index, int ndim)
+{
+    struct clone *clone = arg;
+    uint64_t *numbers = clone->numbers;
+    (void)ndim;
+
+    if (clone->count == clone->room) {
+        clone->room = clone->room ? 2 * clone->room : 1024;
+        numbers = reallocarray(numbers, clone->room, sizeof *numbers);
+        if (!numbers)
+            return dn_fail(-ENOMEM, "no memory for a list of %zu chunks", clone->room);
+        clone->numbers = numbers;
+    }
+    numbers[clone->count++] = grid_chunk_number(&clone->from->cached->grid, index);
+    return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* A chunk that is gone meanwhile was deleted by somebody. */
+static int copy_listed(void *arg, uint64_t i)
+{
+    const struct clone *clone = arg;
+    uint64_t index[DN_MAX_NDIM];
+    struct dn_chunk_id id = {clone->numbers[i], index, clone->from->cached->grid.ndim};
+    int error;
+
+    grid_chunk_index(&clone->from->cached->grid, id.flat, index);
+    error = store_copy_chunk(clone->from->cached->store, clone->to->cached->store, &id);
+    return error == -ENOENT ? 0 : error;
+}
+
+static int flush_clone(void *arg)
+{
+    return store_flush(((struct clone *)arg)->to->cached->store);
+}
+
+/* Every rank lists for itself: the same chunks in the same order, as nobody may write meanwhile. */
+static int copy_chunks(struct clone *clone, uint64_t *done)
+{
+    dn_connection *conn = clone->from->conn;
+    int error = dn_chunk_list(clone->from, note_chunk, clone);
+
+    error = dn_agree(conn, error, NULL);
+    if (error)
+        return error;
+    if (clone->count)
+        qsort(clone->numbers, clone->count, sizeof *clone->numbers, compare_numbers);
+    return share_out(conn, clone->count, jobs_at_once(conn), copy_listed, flush_clone, clone, done);
+}
+
+/* Whatever made the clone fail, be it the cancel hook. */
+static int take_back(dn_connection *conn, const char *name, int error)
+{
+    struct clock_hook hook = clock_get_hook();
+    char text[DN_ERROR_MAX];
+
+    snprintf(text, sizeof text, "%s", dn_error_text(error));
+    dn_cancel_hook(NULL, NULL);
+    dn_delete(conn, name);
+    dn_cancel_hook(hook.cancelled, hook.arg);
+    return dn_fail(error, "%s", text);
+}
+
+int dn_clone(dn_connection *conn, const char *from, const char *to, bool data, uint64_t *done)
+{
+    struct clone clone = {0};
+    int error = dn_agree(conn, dn_open(conn, from, &clone.from), NULL), failed;
+    bool created = false;
+
+    if (done)
+        *done = 0;
+    if (!error)
+        error = dn_create(conn, to, dn_describe(clone.from), NULL);
+    created = !error;
+    if (!error)
+        error = dn_agree(conn, dn_open(conn, to, &clone.to), NULL);
+    if (!error && data)
+        error = copy_chunks(&clone, done);
+    free(clone.numbers);
+    if (clone.to)
+        dn_close(clone.to);
+    if (clone.from) {
+        failed = dn_close(clone.from);
+        error = error ? error : failed;
+    }
+    return error && created ? take_back(conn, to, error) : error;
+}
