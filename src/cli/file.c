@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+
+    return length >= tail && strcasecmp(text + length - tail, end) == 0;
+}
+
+void file_choose(struct file *file, const char *path, bool raw, bool force)
+{
+    static const struct {
+        const char *end;
+        const struct file_kind *kind;
+    } ends[] = {{".npy", &file_npy}, {".tif", &file_tiff}, {".tiff", &file_tiff}, {".btf", &file_tiff}};
+
+    *file = (struct file){.path = path, .raw = raw, .force = force, .kind = &file_raw};
+    if (raw)
+        return;
+    if (strcmp(path, "-") == 0)
+        file->kind = &file_npy;
+#ifdef DOSNA_HDF5
+    if (strstr(path, ".h5:") || strstr(path, ".hdf5:"))
+        file->kind = &file_hdf5;
+#endif
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with(path, ends[i].end))
+            file->kind = ends[i].kind;
+}
+
+int file_finish(struct file *file, bool keep)
+{
+    int error = file->state ? file->kind->finish(file, keep) : 0;
+
+    file->state = NULL;
+    dn_desc_clear(&file->desc);
+    return error;
+}
+
+char *part_path(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    int folder = slash ? (int)(slash + 1 - path) : 0;
+    char *text;
+
+    return asprintf(&text, "%.*s.dosna-%s.part", folder, path, path + folder) < 0 ? NULL : text;
+}
+
+int check_absent(const char *path, bool force)
+{
+    if (force || faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+        return 0;
+    return dn_fail(-EEXIST, "%s exists; -f replaces it", path);
+}
+
+/* ---- byte order ------------------------------------------------------------------------------------------- */
+
+bool dtype_is_swapped(const struct dn_dtype *a, const struct dn_dtype *b)
+{
+    return a->kind == b->kind && a->itemsize == b->itemsize && strcmp(a->unit, b->unit) == 0 && a->order != b->order;
+}
+
+void swap_elements(const struct dn_dtype *dtype, void *buffer, size_t length)
+{
+    size_t unit = dtype->kind == 'U' ? 4 : dtype->kind == 'c' ? dtype->itemsize / 2 : dtype->itemsize;
+    unsigned char *bytes = buffer;
+
+    for (size_t at = 0; at < length; at += unit)
+        for (size_t i = 0; i < unit / 2; i++) {
+            unsigned char byte = bytes[at + i];
+            bytes[at + i] = bytes[at + unit - 1 - i];
+            bytes[at + unit - 1 - i] = byte;
+        }
+}
