@@ -149,9 +149,8 @@ static bool fits_cache(const struct cli *cli, const struct dn_desc *desc)
 static bool by_parts(const struct transfer *t, const struct dn_desc *desc, unsigned shared, bool streams)
 {
     const struct file_kind *kind = t->file.kind;
-    bool is_pipe = strcmp(t->file.path, "-") == 0;
 
-    if (!kind->read_part || is_pipe)
+    if (!kind->read_part || is_special(t->file.path))
         return false;
     if (t->cli->team.size > 1)
         return kind->flags & shared;

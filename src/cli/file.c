@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool ends_with(const char *text, const char *end)
@@ -55,9 +56,16 @@ char *part_path(const char *path)
     return asprintf(&text, "%.*s.dosna-%s.part", folder, path, path + folder) < 0 ? NULL : text;
 }
 
+bool is_special(const char *path)
+{
+    struct stat st;
+
+    return strcmp(path, "-") == 0 || (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode));
+}
+
 int check_absent(const char *path, bool force)
 {
-    if (force || faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+    if (force || is_special(path) || faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
         return 0;
     return dn_fail(-EEXIST, "%s exists; -f replaces it", path);
 }

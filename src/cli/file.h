@@ -62,7 +62,10 @@ void swap_elements(const struct dn_dtype *dtype, void *buffer, size_t length);
 /** A path for a file on its way to `path`, in the same folder. NULL: no memory. The caller frees it. */
 char *part_path(const char *path);
 
-/** -EEXIST if there is something at `path`, unless `force`. */
+/** -EEXIST if there is a file at `path`, unless `force`. */
 int check_absent(const char *path, bool force);
+
+/** Standard output, a pipe, a device: what is written to as it is, and never replaced by a file. */
+bool is_special(const char *path);
 
 #endif

@@ -304,27 +304,37 @@ static int flat_check(struct file *file)
                    (uint64_t)st.st_size - flat->offset, dn_desc_nbytes(&file->desc));
 }
 
+/* Standard output and devices are written as they are; else a file that gets its name when it is whole. */
+static int open_output(struct file *file, struct flat *flat)
+{
+    bool is_stdout = strcmp(file->path, "-") == 0;
+
+    if (is_special(file->path)) {
+        flat->fd = is_stdout ? STDOUT_FILENO : open(file->path, O_WRONLY | O_CLOEXEC);
+        return flat->fd < 0 ? fail(file, -errno, strerror(errno)) : 0;
+    }
+    flat->temporary = part_path(file->path);
+    flat->fd = flat->temporary ? open(flat->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
+    if (flat->fd < 0)
+        return fail(file, -errno, strerror(errno));
+    file->created = true;
+    return 0;
+}
+
 static int flat_create(struct file *file, bool header)
 {
     struct flat *flat = calloc(1, sizeof *flat);
-    bool is_stdout = strcmp(file->path, "-") == 0;
-    int error = is_stdout ? 0 : check_absent(file->path, file->force);
+    int error = check_absent(file->path, file->force);
 
     if (!flat)
         return dn_fail(-ENOMEM, "out of memory");
     file->state = flat;
-    flat->fd = STDOUT_FILENO;
-    if (error)
-        return error;
-    if (!is_stdout) {
-        flat->temporary = part_path(file->path);
-        flat->fd = flat->temporary ? open(flat->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
-        if (flat->fd < 0)
-            return fail(file, -errno, strerror(errno));
-        file->created = true;
-    }
-    error = header ? write_header(file) : 0;
-    if (!error && !is_stdout && ftruncate(flat->fd, (off_t)(flat->offset + dn_desc_nbytes(&file->desc))) < 0)
+    flat->fd = -1;
+    if (!error)
+        error = open_output(file, flat);
+    if (!error && header)
+        error = write_header(file);
+    if (!error && file->created && ftruncate(flat->fd, (off_t)(flat->offset + dn_desc_nbytes(&file->desc))) < 0)
         error = fail(file, -errno, strerror(errno));
     return error;
 }

@@ -21,6 +21,7 @@ struct stack {
     unsigned char *plane; /* the plane under way */
     size_t nbytes, used;  /* of a plane; of them read or written so far */
     uint64_t rows;
+    bool described;       /* the first plane is written */
     char *temporary;      /* what is being written */
 };
 
@@ -232,6 +233,8 @@ static int stack_create(struct file *file)
     if (stack->rows > UINT32_MAX || desc->shape[desc->ndim - 1] > UINT32_MAX || stack->nbytes > INT32_MAX)
         return fail(file, -EFBIG, "a plane is too large for TIFF");
     error = check_absent(file->path, file->force);
+    if (!error && is_special(file->path))
+        error = fail(file, -ESPIPE, "TIFF is written to files alone");
     if (error)
         return error;
     stack->temporary = part_path(file->path);
@@ -261,13 +264,14 @@ static int write_plane(struct file *file)
     TIFFSetField(tiff, TIFFTAG_SAMPLEFORMAT, format);
     TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, (uint16_t)PHOTOMETRIC_MINISBLACK);
     TIFFSetField(tiff, TIFFTAG_ROWSPERSTRIP, (uint32_t)stack->rows);
-    if (TIFFCurrentDirectory(tiff) == 0) {
+    if (!stack->described) {
         dn_vector_format(desc->shape, desc->ndim, ", ", shape, sizeof shape);
         snprintf(text, sizeof text, "{\"shape\": [%s]}", shape);
         TIFFSetField(tiff, TIFFTAG_IMAGEDESCRIPTION, text);
     }
     if (TIFFWriteEncodedStrip(tiff, 0, stack->plane, (tmsize_t)stack->nbytes) < 0 || !TIFFWriteDirectory(tiff))
         return fail(file, -EIO, "it cannot be written");
+    stack->described = true;
     stack->used = 0;
     return 0;
 }

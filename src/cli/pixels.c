@@ -23,6 +23,8 @@ int png_write(const char *path, unsigned width, unsigned height, unsigned channe
 
     if (strcmp(path, "-") == 0)
         return write_image(stdout, &image, pixels) ? dn_fail(-EIO, "the picture cannot be written") : 0;
+    if (is_special(path))
+        return dn_fail(-ESPIPE, "%s: pictures are written to files and standard output", path);
     temporary = part_path(path);
     if (!temporary)
         return no_memory();

@@ -62,24 +62,31 @@ static void parse_decimal(const char *text, struct decimal *out)
         out->count--;
     if (out->count == 0)
         *out = (struct decimal){.negative = out->negative, .is_nan = out->is_nan, .is_inf = out->is_inf,
-                                .digits = "0", .count = 1};
+                                .digits = "0", .count = 1, .exact = 0};
     out->digits[out->count] = '\0';
+}
+
+static double half(const unsigned char bytes[2])
+{
+    int bits = bytes[0] | bytes[1] << 8, exponent = bits >> 10 & 31, mantissa = bits & 1023;
+
+    return exponent ? ldexp(mantissa + 1024, exponent - 25) : ldexp(mantissa, -24);
 }
 
 /* The number itself, where rounding the fewest digits would round twice. */
 static void set_exact(struct decimal *decimal, const unsigned char *bytes, size_t size, bool swapped)
 {
-    unsigned char copy[8];
+    unsigned char copy[8] = {0};
     double wide;
     float narrow;
 
-    if (size != 4 && size != 8)
+    if (size > 8)
         return;
     for (size_t i = 0; i < size; i++)
         copy[i] = bytes[swapped ? size - 1 - i : i];
     memcpy(&wide, copy, sizeof wide);
     memcpy(&narrow, copy, sizeof narrow);
-    decimal->exact = fabs(size == 8 ? wide : (double)narrow);
+    decimal->exact = fabs(size == 8 ? wide : size == 4 ? (double)narrow : half(copy));
 }
 
 static void trim_zeros(char *text)
@@ -109,22 +116,24 @@ static void format_positional(const struct decimal *d, char *text)
     text[at] = '\0';
 }
 
-/* "1.25", without sign and exponent; *exponent is what rounding left of it. */
-static void format_mantissa(const struct decimal *d, char *text, int *exponent)
+/* "1.25", without sign and exponent; *exponent is what rounding left of it. At least so many digits behind the
+   point: where the fewest are less, those of the number itself. */
+static void format_mantissa(const struct decimal *d, int least, char *text, int *exponent)
 {
-    char whole[64], *e;
+    int fraction = d->count - 1;
+    char *e;
 
     *exponent = d->exponent;
-    if (d->count - 1 <= PRECISION) {
+    if (fraction >= least && fraction <= PRECISION) {
         snprintf(text, 64, "%c.%s", d->digits[0], d->digits + 1);
         return;
     }
-    snprintf(whole, sizeof whole, "%.*e", PRECISION, d->exact);
-    e = strchr(whole, 'e');
+    snprintf(text, 64, "%#.*e", fraction > PRECISION ? PRECISION : least, d->exact);
+    e = strchr(text, 'e');
     *exponent = atoi(e + 1);
     *e = '\0';
-    trim_zeros(whole);
-    snprintf(text, 64, "%s", whole);
+    if (fraction > PRECISION && !least)
+        trim_zeros(text);
 }
 
 /* ---- a column of floats ---------------------------------------------------------------------------------------- */
@@ -167,7 +176,7 @@ static void measure_finite(struct layout *layout, const struct decimal *d)
 
     layout->any_finite = true;
     if (layout->scientific) {
-        format_mantissa(d, text, &exponent);
+        format_mantissa(d, 0, text, &exponent);
         snprintf(power, sizeof power, "%02d", abs(exponent));
         widen(&layout->exponent_digits, strlen(power));
     } else {
@@ -210,15 +219,13 @@ static char *format_float(const struct layout *layout, const struct decimal *d)
         return asprintf(&word, "%*s", layout->left + layout->right + 1, text) < 0 ? NULL : word;
     }
     if (layout->scientific)
-        format_mantissa(d, text, &exponent);
+        format_mantissa(d, layout->precision, text, &exponent);
     else
         format_positional(d, text);
     before = layout->left - (int)strlen(sign) - (int)(strchr(text, '.') - text);
     length = (int)strlen(strchr(text, '.') + 1);
     if (!layout->scientific)
         return asprintf(&word, "%*s%s%s%*s", before, "", sign, text, layout->right - length, "") < 0 ? NULL : word;
-    for (; length < layout->precision; length++)
-        strcat(text, "0");
     return asprintf(&word, "%*s%s%se%c%0*d", before, "", sign, text, exponent < 0 ? '-' : '+',
                     layout->exponent_digits, abs(exponent)) < 0 ? NULL : word;
 }

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of `dosna` share.
+
+    class Test(cases.Case):
+        def test_something(self):
+            self.ok("create", "a", "--shape", "4,4", "--dtype", "<f4")   # exit 0, nothing on standard error
+            self.fails(1, "no such", "info", "b")                        # exit 1, one line that says "no such"
+
+The program is $DOSNA_BIN. Each test has a folder of its own, self.folder, in which the commands run, and an
+empty connection: the hdf5 store in it, or one of STORES. ENGINES are the arguments that choose each engine.
+"""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+import uuid
+
+import numpy
+
+BIN = os.environ.get("DOSNA_BIN", "")
+TIMEOUT = float(os.environ.get("DOSNAFS_TEST_TIMEOUT", "60"))
+MPIEXEC = ["mpiexec", "-n", "4", "--oversubscribe", "--allow-run-as-root"]
+ENGINES = {
+    "cpu": ["--engine", "cpu"],
+    "threads": ["--engine", "threads", "--njobs", "8"],
+    "processes": ["--engine", "jl", "--jlbackend", "multiprocessing", "--njobs", "3"],
+    "mpi": ["--engine", "mpi"],
+}
+
+
+def has_mpi():
+    """Is the program built with MPI, and is there somebody to start it?"""
+    if not shutil.which("mpiexec") or not os.access(BIN, os.X_OK):
+        return False
+    return b"libmpi" in subprocess.run(["ldd", BIN], stdout=subprocess.PIPE, check=False).stdout
+
+
+def s3_settings(path):
+    """The KEY=VALUE lines of s3.env."""
+    with open(path, encoding="utf-8") as file:
+        return dict(line.strip().removeprefix("export ").split("=", 1) for line in file if "=" in line)
+
+
+def stores():
+    """{name: (arguments, environment) or why it cannot be used}"""
+    ceph, s3 = os.environ.get("DOSNA_TEST_CEPH", ""), os.environ.get("DOSNA_TEST_S3", "")
+    found = {"hdf5": ([], {})}
+    if os.path.exists(os.path.join(ceph, "ceph.conf")) and ceph:
+        found["ceph"] = (["--backend", "ceph", "--connection", "dosna", "--connection-options",
+                          f"conffile={ceph}/ceph.conf"], {})
+    else:
+        found["ceph"] = "no test cluster at DOSNA_TEST_CEPH"
+    if os.path.exists(s3):
+        settings = s3_settings(s3)
+        found["s3"] = (["--backend", "s3", "--connection", "dosna", "--connection-options",
+                        "endpoint_url=" + settings["S3_ENDPOINT"]], settings)
+    else:
+        found["s3"] = "no test server at DOSNA_TEST_S3"
+    return found
+
+
+STORES = stores()
+
+
+@unittest.skipUnless(os.access(BIN, os.X_OK), "DOSNA_BIN is no program")
+class Case(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="dosna-cli-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        os.mkdir(self.path("pool"))
+        self.use("hdf5")
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def use(self, store, engine="threads"):
+        """Commands go to this store and engine from now on; skips what cannot be used."""
+        if isinstance(STORES[store], str):
+            self.skipTest(STORES[store])
+        if engine == "mpi" and not has_mpi():
+            self.skipTest("no mpiexec, or a program without MPI")
+        arguments, environment = STORES[store]
+        self.where = arguments or ["--connection", "pool", "--connection-options", "directory=" + self.folder]
+        self.environment = {**os.environ, **environment, "DOSNAFS_CONF": "", "HOME": self.folder,
+                            "ASAN_OPTIONS": "detect_leaks=0" if engine == "mpi" else os.environ.get("ASAN_OPTIONS", "")}
+        self.engine = engine
+
+    def name(self, base):
+        """A name that no other test on a shared store has."""
+        if not hasattr(self, "suffix"):
+            self.suffix = uuid.uuid4().hex[:8]
+        return base + "-" + self.suffix
+
+    def command(self, *arguments):
+        start = MPIEXEC if self.engine == "mpi" else []
+        return [*start, BIN, *self.where, *ENGINES[self.engine], *arguments]
+
+    def run_dosna(self, *arguments, stdin=b""):
+        return subprocess.run(self.command(*arguments), input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              cwd=self.folder, env=self.environment, timeout=TIMEOUT, check=False)
+
+    def ok(self, *arguments, stdin=b""):
+        """Its standard output."""
+        done = self.run_dosna(*arguments, stdin=stdin)
+        self.assertEqual((done.returncode, done.stderr.decode()), (0, ""), arguments)
+        return done.stdout
+
+    def fails(self, status, text, *arguments, stdin=b""):
+        done = self.run_dosna(*arguments, stdin=stdin)
+        lines = [line for line in done.stderr.decode().splitlines() if line.startswith("dosna:")]
+        self.assertEqual(done.returncode, status, (arguments, lines))
+        self.assertEqual(len(lines), 1, (arguments, done.stderr.decode()))
+        if self.engine != "mpi": # mpiexec says something of its own
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr.decode())
+        self.assertIn(text, lines[0])
+        return lines[0]
+
+    def save_array(self, name, array):
+        numpy.save(self.path(name), array)
+        return name
+
+    def array(self, name):
+        """A dataset as numpy has it."""
+        self.ok("save", name, "out.npy", "-f")
+        return numpy.load(self.path("out.npy"))
+
+    def load_array(self, name, array, *arguments):
+        self.save_array("in.npy", array)
+        self.ok("load", name, "in.npy", *arguments)
+
+    def listing(self):
+        return self.ok("ls").decode().split()
+
+    def assert_same(self, a, b):
+        self.assertEqual((a.dtype.str, a.shape), (b.dtype.str, b.shape))
+        self.assertEqual(a.tobytes(), b.tobytes())
+
+
+def some_array(shape=(20, 31, 17), dtype="<f4", seed=1):
+    generator = numpy.random.default_rng(seed)
+    if numpy.dtype(dtype).kind == "f":
+        return generator.standard_normal(shape).astype(dtype)
+    return generator.integers(0, 100, shape).astype(dtype)

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input: one line that says which and why, exit 1 or 2, and nothing half-made is left."""
+import os
+import pty
+import select
+import signal
+import stat
+import subprocess
+
+import h5py
+import numpy
+
+import cases
+
+
+class BadInput(cases.Case):
+    def setUp(self):
+        super().setUp()
+        self.load_array("a", cases.some_array((10, 12)), "--chunk-size", "4,4")
+
+    def test_usage(self):
+        for text, call in [
+                ("no command 'nothing'", ["nothing"]), ("what is to be done", []), ("takes NAME", ["info"]),
+                ("takes NAME", ["info", "a", "b"]), ("unknown option '--foo'", ["ls", "--foo"]),
+                ("unknown option '-z'", ["ls", "-z"]), ("takes no value", ["ls", "--long=3"]),
+                ("is missing", ["create", "b", "--shape"]), ("'-- CMD' is missing", ["map", "a", "b"]),
+                ("'-- CMD' is missing", ["apply", "a", "--"]), ("takes no command", ["info", "a", "--", "cat"]),
+                ("nothing to print as JSON", ["get", "a", "0", "--json"]), ("njobs", ["--njobs", "0", "ls"]),
+                ("no backend 'x'", ["--backend", "x", "ls"]), ("engine = x", ["--engine", "x", "ls"]),
+                ("not key=value", ["--connection-options", "x", "ls"]),
+                ("unknown option 'foo'", ["--connection-options", "foo=1", "ls"]),
+                ("no completion for 'tcsh'", ["completion", "tcsh"]), ("nowhere.conf", ["--config", "nowhere.conf", "ls"])]:
+            with self.subTest(call):
+                self.fails(2, text, *call)
+
+    def test_connection(self):
+        self.where = []
+        self.fails(2, "--connection is missing", "ls")
+        self.where = ["--connection", "nowhere"]
+        self.fails(1, "nowhere", "ls")
+
+    def test_create(self):
+        for status, text, call in [
+                (2, "--shape and --dtype", []), (2, "--shape", ["--shape", "3,x", "--dtype", "u1"]),
+                (2, "", ["--shape", "0", "--dtype", "u1"]), (2, "", ["--shape", "3", "--dtype", "float3"]),
+                (2, "", ["--shape", "3", "--dtype", "i4", "--fillvalue", "x"]),
+                (2, "--chunk-size has 2 axes", ["--shape", "3", "--dtype", "u1", "--chunk-size", "2,2"]),
+                (2, "", ["--shape", "3", "--dtype", "u1", "--chunk-size", "0"]),
+                (2, "", ["--shape", "99999999999,99999999999", "--dtype", "u1"])]:
+            with self.subTest(call):
+                self.fails(status, text, "create", "b", *call)
+        self.fails(1, "a", "create", "a", "--shape", "3", "--dtype", "u1")
+        self.assertEqual(self.listing(), ["a"])
+
+    def test_load(self):
+        self.save_array("other.npy", cases.some_array((3, 4)))
+        self.save_array("wrong.npy", cases.some_array((10, 12), "<i8"))
+        numpy.save(self.path("fortran.npy"), numpy.asfortranarray(cases.some_array((10, 12))))
+        numpy.save(self.path("records.npy"), numpy.zeros(3, "i4,f4"))
+        numpy.save(self.path("scalar.npy"), numpy.float32(3))
+        with open(self.path("in.npy"), "rb") as file:
+            whole = file.read()
+        for name, data in [("short.npy", whole[:-1]), ("long.npy", whole + b"x"), ("cut.npy", whole[:40]),
+                           ("text.npy", b"hello"), ("short", bytes(10)), ("x.tif", b"II*\0nonsense")]:
+            with open(self.path(name), "wb") as file:
+                file.write(data)
+        with h5py.File(self.path("x.h5"), "w") as file:
+            file["text"] = "a text"
+        for status, text, call in [
+                (1, "shape (3, 4)", ["a", "other.npy"]), (1, "<i8", ["a", "wrong.npy"]), (1, "Fortran", ["b", "fortran.npy"]),
+                (1, "records", ["b", "records.npy"]), (1, "no axis", ["b", "scalar.npy"]), (1, "bytes", ["b", "short.npy"]),
+                (1, "bytes", ["b", "long.npy"]), (1, "ends before", ["b", "cut.npy"]), (1, "no npy", ["b", "text.npy"]),
+                (1, "10 bytes", ["a", "short"]), (2, "--shape and --dtype are needed", ["b", "short"]),
+                (1, "10 bytes", ["b", "short", "--shape", "3", "--dtype", "i4"]), (1, "nowhere", ["b", "nowhere.npy"]),
+                (1, "x.tif", ["b", "x.tif"]), (1, "no such dataset", ["b", "x.h5:/none"]), (1, "", ["b", "x.h5:/text"]),
+                (1, "y.h5", ["b", "y.h5:/none"]), (2, "--shape is not", ["a", "in.npy", "--shape", "3"]),
+                (2, "--dtype is not", ["a", "in.npy", "--dtype", "u1"]),
+                (2, "has its chunk size", ["a", "in.npy", "--chunk-size", "auto"]), (1, "directory", ["b", "pool"])]:
+            with self.subTest(call):
+                self.fails(status, text, "load", *call)
+        self.fails(1, "ends before", "load", "b", "-", stdin=whole[:-5])
+        self.fails(1, "goes on", "load", "b", "-", stdin=whole + b"x")
+        self.assertEqual(self.listing(), ["a"])
+        self.assert_same(self.array("a"), cases.some_array((10, 12)))
+
+    def test_save(self):
+        before = sorted(os.listdir(self.folder))
+        for status, text, call in [(1, "in.npy exists", ["a", "in.npy"]), (1, "nothing", ["nothing", "x.npy"]),
+                                   (1, "No such file", ["a", "nowhere/x.npy"]), (1, "", ["a", "nowhere/x.tif"]),
+                                   (1, "", ["a", "nowhere/x.h5:/a"]), (1, "", ["a", "x.h5:"])]:
+            with self.subTest(call):
+                self.fails(status, text, "save", *call)
+        self.assertEqual(sorted(os.listdir(self.folder)), before)
+
+    def test_no_space(self):
+        for force in ([], ["-f"]):
+            self.fails(1, "No space", "save", "a", "/dev/full", "--raw", *force)
+            self.assertTrue(stat.S_ISCHR(os.stat("/dev/full").st_mode))
+
+    def test_get_set(self):
+        self.save_array("other.npy", cases.some_array((3, 4)))
+        for status, text, call in [
+                (2, "out of bounds", ["get", "a", "10"]), (2, "", ["get", "a", "0,0,0"]), (2, "", ["get", "a", "x"]),
+                (2, "", ["get", "a", "::0"]), (1, "neither", ["set", "a", "0", "hello"]),
+                (1, "shape (3, 4)", ["set", "a", "0", "other.npy"]), (2, "out of bounds", ["set", "a", "-11", "3"]),
+                (1, "nothing", ["get", "nothing", "0"])]:
+            with self.subTest(call):
+                self.fails(status, text, *call)
+
+    def test_map(self):
+        for text, call in [("status 1", ["false"]), ("No such file", ["no-such-program"]), ("more than", ["yes"]),
+                           ("wrote 3 bytes", ["printf", "abc"]), ("signal 9", ["sh", "-c", "kill -9 $$"])]:
+            with self.subTest(call):
+                self.fails(1, text, "map", "a", "b", "--", *call)
+                self.fails(1, text, "apply", "a", "--", *call)
+        self.fails(1, "a", "map", "a", "a", "--", "cat")
+        self.assertEqual(self.listing(), ["a"])
+        self.assert_same(self.array("a"), cases.some_array((10, 12)))
+
+    def test_environment_of_map(self):
+        self.ok("apply", "a", "--", "sh", "-c", "echo $DOSNA_INDEX/$DOSNA_START/$DOSNA_SHAPE/$DOSNA_DTYPE >> log; cat")
+        with open(self.path("log"), encoding="ascii") as file:
+            lines = set(file.read().split())
+        self.assertEqual(len(lines), 9)
+        self.assertIn("2,1/8,4/2,4/<f4", lines)
+
+    def test_clone_rm_show(self):
+        self.ok("create", "text", "--shape", "3", "--dtype", "S3")
+        for status, text, call in [
+                (1, "a", ["clone", "a", "a"]), (1, "nothing", ["clone", "nothing", "b"]), (1, "nothing", ["rm", "nothing"]),
+                (2, "--axis 2", ["show", "a", "--axis", "2"]), (2, "--axis", ["show", "a", "--axis", "x"]),
+                (2, "--index", ["show", "a", "--index", "99"]), (2, "percentile", ["show", "a", "--percentile", "60"]),
+                (1, "exists", ["show", "a", "in.npy"]), (1, "no grey", ["show", "text"]),
+                (2, "--size", ["bench", "--size", "x"])]:
+            with self.subTest(call):
+                self.fails(status, text, *call)
+
+    def test_check(self):
+        folder = self.path("pool", "a")
+        with open(os.path.join(folder, "chunk_0_1.h5"), "r+b") as file:
+            file.truncate(100)
+        os.unlink(os.path.join(folder, "chunk_2_2.h5"))
+        os.link(os.path.join(folder, "chunk_0_0.h5"), os.path.join(folder, "chunk_7_0.h5"))
+        done = self.run_dosna("check", "a")
+        self.assertEqual(done.returncode, 1)
+        text = done.stdout.decode()
+        self.assertIn("damaged: 0, 1: ", text)
+        self.assertIn("stray: chunk_7_0.h5", text)
+        self.assertIn("8 chunks stored, 1 missing (they read as the fill value), 1 damaged, 1 strays", text)
+        self.assertEqual(self.run_dosna("check", "a", "--repair").returncode, 1)
+        self.assertFalse(os.path.exists(os.path.join(folder, "chunk_7_0.h5")))
+        os.unlink(os.path.join(folder, "chunk_0_1.h5"))
+        self.ok("check", "a")
+        with open(os.path.join(folder, "dataset.h5"), "wb") as file:
+            file.write(b"damaged")
+        self.fails(1, "a", "check", "a")
+
+    def test_wrong_cut_of_others(self):
+        self.ok("create", "b", "--shape", "4", "--dtype", "u1")
+        self.fails(1, "shape", "load", "b", "in.npy")
+
+
+class Interrupts(cases.Case):
+    def interrupt(self, number, *arguments):
+        """Send a signal once a command of `map` has said through a pipe that it runs."""
+        ready = self.path("ready")
+        os.mkfifo(ready)
+        process = subprocess.Popen(self.command(*arguments), stderr=subprocess.PIPE, cwd=self.folder,
+                                   env=self.environment)
+        with open(ready, "rb") as file:
+            file.read(1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=cases.TIMEOUT)
+        os.unlink(ready)
+        return process.returncode, errors.decode()
+
+    def test_map(self):
+        self.load_array("a", cases.some_array((10, 12)), "--chunk-size", "4,4")
+        slow = "echo x > ready; exec sleep 1000"
+        for engine in ("cpu", "threads", "processes"):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with self.subTest(engine=engine, number=number):
+                    self.use("hdf5", engine)
+                    if engine == "processes":
+                        self.environment = {**self.environment}
+                    status, text = self.interrupt(number, "--njobs", "1", "map", "a", "b", "--", "sh", "-c", slow)
+                    self.assertEqual(status, 1)
+                    self.assertEqual(text, "dosna: map: interrupted: 0 of 9 chunks were done; b was removed\n")
+                    self.assertEqual(self.listing(), ["a"])
+
+    def test_load_from_a_pipe(self):
+        process = subprocess.Popen(self.command("load", "b", "-", "--shape", "100,1000,1000", "--dtype", "u1"),
+                                   stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, env=self.environment)
+        process.stdin.write(bytes(9000000)) # so that it has begun
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=cases.TIMEOUT)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("b was removed", errors.decode())
+        self.assertEqual(self.listing(), [])
+
+    def test_dead_process(self):
+        self.use("hdf5", "processes")
+        self.load_array("a", cases.some_array((40, 12)), "--chunk-size", "4,4")
+        # The command of chunk 1 kills its parent, rank 1.
+        kill = "test $DOSNA_INDEX = 0,1 && kill -9 $PPID; cat"
+        self.fails(1, "was killed by signal 9", "map", "a", "b", "--", "sh", "-c", kill)
+        self.assertEqual(self.listing(), ["a"])
+
+
+class Terminal(cases.Case):
+    def on_terminal(self, *arguments, answer=b""):
+        """What a terminal shows, and the exit status."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(self.command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs,
+                                   cwd=self.folder, env=self.environment)
+        os.close(theirs)
+        os.write(ours, answer)
+        shown = b""
+        while select.select([ours], [], [], cases.TIMEOUT)[0]:
+            try:
+                more = os.read(ours, 4096)
+            except OSError:
+                break
+            shown += more
+        os.close(ours)
+        return shown.decode(), process.wait(timeout=cases.TIMEOUT)
+
+    def test_asks(self):
+        self.ok("create", "a", "--shape", "3", "--dtype", "u1")
+        shown, status = self.on_terminal("rm", "a", answer=b"n\n")
+        self.assertIn("Delete a? [y/N]", shown)
+        self.assertEqual(status, 1)
+        self.assertEqual(self.listing(), ["a"])
+        _, status = self.on_terminal("rm", "a", answer=b"y\n")
+        self.assertEqual((status, self.listing()), (0, []))
+
+    def test_progress(self):
+        self.save_array("in.npy", cases.some_array((10, 12)))
+        shown, status = self.on_terminal("load", "a", "in.npy")
+        self.assertEqual(status, 0)
+        self.assertIn("/s", shown)
+        self.assertIn("left", shown)
+        shown, _ = self.on_terminal("load", "a", "in.npy", "-q")
+        self.assertEqual(shown, "")
+
+    def test_show(self):
+        self.load_array("a", cases.some_array((10, 12), "u1"))
+        shown, status = self.on_terminal("show", "a")
+        self.assertEqual(status, 0)
+        self.assertIn("\u2580", shown)
