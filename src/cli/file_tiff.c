@@ -2,7 +2,8 @@
 /*
  * TIFF stacks: one directory a plane, of the array's last two axes. BigTIFF where classic TIFF ends, at 4 GiB.
  *
- * The shape of a file written here is in its ImageDescription, as tifffile writes it: {"shape": [3, 4, 5]}.
+ * The shape of a file written here is in its first ImageDescription as in .meta: "shape = 3, 4, 5". tifffile's
+ * {"shape": [3, 4, 5]} is read too, but not written: to it that means that all planes follow the first.
  * Reading takes planes of equal size and type; several samples a pixel are one axis more.
  */
 #include "file.h"
@@ -15,6 +16,8 @@
 #include <string.h>
 #include <tiffio.h>
 #include <unistd.h>
+
+#define SHAPE "shape = "
 
 struct stack {
     TIFF *tiff;
@@ -106,17 +109,23 @@ static bool is_imagej_giant(TIFF *tiff)
     return images && atoll(images + 8) > 1;
 }
 
-/* The shape in tifffile's description, if it is that of the planes. */
+/* The shape in a description, if it is that of the planes. */
 static int described_shape(TIFF *tiff, uint64_t nbytes, unsigned itemsize, uint64_t *shape)
 {
-    const char *text = NULL, *list;
+    static const char ours[] = SHAPE, theirs[] = "{\"shape\": [";
+    const char *text = NULL;
     char vector[DN_VECTOR_TEXT];
     int ndim;
 
-    if (!TIFFGetField(tiff, TIFFTAG_IMAGEDESCRIPTION, &text) || strncmp(text, "{\"shape\": [", 11) != 0)
+    if (!TIFFGetField(tiff, TIFFTAG_IMAGEDESCRIPTION, &text))
         return 0;
-    list = text + 11;
-    snprintf(vector, sizeof vector, "%.*s", (int)strcspn(list, "]"), list);
+    if (strncmp(text, ours, sizeof ours - 1) == 0)
+        text += sizeof ours - 1;
+    else if (strncmp(text, theirs, sizeof theirs - 1) == 0)
+        text += sizeof theirs - 1;
+    else
+        return 0;
+    snprintf(vector, sizeof vector, "%.*s", (int)strcspn(text, "]\n"), text);
     ndim = dn_vector_parse(vector, ",", shape, DN_MAX_NDIM);
     for (int i = 0; i < ndim; i++) {
         if (shape[i] == 0 || nbytes % shape[i])
@@ -266,7 +275,7 @@ static int write_plane(struct file *file)
     TIFFSetField(tiff, TIFFTAG_ROWSPERSTRIP, (uint32_t)stack->rows);
     if (!stack->described) {
         dn_vector_format(desc->shape, desc->ndim, ", ", shape, sizeof shape);
-        snprintf(text, sizeof text, "{\"shape\": [%s]}", shape);
+        snprintf(text, sizeof text, SHAPE "%s", shape);
         TIFFSetField(tiff, TIFFTAG_IMAGEDESCRIPTION, text);
     }
     if (TIFFWriteEncodedStrip(tiff, 0, stack->plane, (tmsize_t)stack->nbytes) < 0 || !TIFFWriteDirectory(tiff))

@@ -3,7 +3,6 @@
 
 #include <dosna/batch.h>
 #include <errno.h>
-#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,8 @@
 #include "checked.h"
 #include "clock.h"
 #include "pool.h"
+
+#define A_LIFETIME 1e9 /* seconds */
 
 void dn_part_of(const struct dn_desc *desc, uint64_t number, struct dn_part *out)
 {
@@ -78,7 +79,7 @@ static int run_share(struct share *share, uint64_t n, unsigned at_once)
         return dn_fail(error, "cannot start %u threads", threads);
     error = batch_run(pool, n, do_item, share);
     dn_cancel_hook(NULL, NULL);
-    pool_destroy(pool, INFINITY);
+    pool_destroy(pool, A_LIFETIME); /* nothing runs any more */
     dn_cancel_hook(share->hook.cancelled, share->hook.arg);
     return error;
 }
