@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REQUEST_TIMEOUT 30.0 /* seconds, where nobody says */
+
 /* ---- errors ------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -75,12 +77,13 @@ static int set_seconds(rados_t cluster, const char *option, double seconds)
 /* What a conffile says of these would make the mount wait for ever, or print. */
 static int set_options(rados_t cluster, const struct ceph_options *options)
 {
+    double limit = options->request_timeout > 0 ? options->request_timeout : REQUEST_TIMEOUT;
     int r = set_seconds(cluster, "client_mount_timeout", options->timeout);
 
     if (r == 0)
-        r = set_seconds(cluster, "rados_mon_op_timeout", options->request_timeout);
+        r = set_seconds(cluster, "rados_mon_op_timeout", limit);
     if (r == 0)
-        r = set_seconds(cluster, "rados_osd_op_timeout", options->request_timeout);
+        r = set_seconds(cluster, "rados_osd_op_timeout", limit);
     if (r == 0)
         r = set_text(cluster, "ms_max_backoff", "1"); /* how soon a server that is back is found */
     if (r == 0)

@@ -21,7 +21,7 @@ struct ceph_options {
     const char *conffile;
     double timeout; /* seconds, for connecting */
     const char *client_id;
-    double request_timeout; /* seconds; the core's */
+    double request_timeout; /* seconds, the core's; 0: REQUEST_TIMEOUT of ceph_pool.c */
 };
 
 struct ceph_pool {
