@@ -51,7 +51,8 @@ static void random_dataset(void)
     for (int i = 0; i < ndim; i++) {
         shape[i] = (uint64_t)between(1, room < 14 ? room : 14);
         room /= (int64_t)shape[i];
-        chunk[i] = (uint64_t)between(1, (int64_t)shape[i] + 1);
+        /* One axis may have padding beyond the shape: a chunk must fit in the cache to be written. */
+        chunk[i] = (uint64_t)between(1, (int64_t)shape[i] + (i == 0));
     }
     assert_int_equal(dn_desc_init(&desc, ndim, shape, types[between(0, 4)], chunk, NULL), 0);
     assert_int_equal(dn_create(conn, "set", &desc, &set), 0);
