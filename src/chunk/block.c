@@ -183,7 +183,7 @@ void scratch_give_locked(struct cache *cache, void *buffer, uint64_t nbytes)
 
 bool memory_room_locked(struct cache *cache, uint64_t nbytes)
 {
-    while (arena_used(cache->arena) + nbytes > cache->limit)
+    while (arena_used(cache->arena) + nbytes + cache->spare > cache->limit)
         if (!evict_one_locked(cache, true))
             return false;
     return true;

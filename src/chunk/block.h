@@ -43,7 +43,7 @@ int block_wait_locked(struct block *block, int64_t deadline);
 void *memory_take_locked(struct cache *cache, uint64_t nbytes, uint64_t spare, bool guess);
 /** Tell the counters how much is in use. */
 void memory_noted_locked(struct cache *cache);
-/** See to it that bookkeeping of so many bytes fits, evicting blocks. False: not now. */
+/** See to it that bookkeeping of so many bytes fits beside what write-back needs, evicting blocks. False: not now. */
 bool memory_room_locked(struct cache *cache, uint64_t nbytes);
 /** What must stay free of blocks so that a chunk can be assembled. */
 uint64_t memory_spare_for(uint64_t chunk_nbytes);

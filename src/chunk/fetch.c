@@ -253,11 +253,13 @@ int fetch_start_locked(struct block *block, const struct block_box *box, uint64_
     struct fetch *fetch;
 
     assert(fetch_allowed_locked(block));
-    if (!block_buffer_locked(block, ahead))
-        return -EAGAIN;
     fetch = calloc(1, sizeof *fetch);
     if (!fetch)
         return -ENOMEM;
+    if (!block_buffer_locked(block, ahead)) {
+        free(fetch);
+        return -EAGAIN;
+    }
     fetch->job.run = fetch_run;
     fetch->block = block;
     fetch->box = *box;

@@ -22,9 +22,6 @@
 /* Blocks of a window. Two rows of a wide volume's chunks; more would only hold more pins. */
 #define WINDOW 96
 
-/* How long to hope for memory before data that cannot be stored are blamed. */
-#define WHILE INT64_C(1000000000)
-
 struct request {
     struct cache_dataset *dataset;
     unsigned char *user;            /* the byte of array position `origin` */
@@ -170,23 +167,12 @@ static int wait_calm_locked(struct cache *cache, int64_t deadline)
     return error == -ETIMEDOUT ? dn_fail(error, "requests to the store did not end in time") : error;
 }
 
-/* Nothing is pinned by this request: somebody else will give memory back, or nobody can. Data that cannot be
-   stored are an error only if nothing else moves for a while. */
+/* Nothing is pinned by this request: somebody else will give memory back, or nobody can. */
 static int wait_room_locked(struct cache *cache, uint64_t need, int64_t deadline)
 {
-    int64_t soon = clock_now() + WHILE;
-    int error;
-
     if (arena_used(cache->arena) + memory_spare_for(need) + cache->spare <= cache->limit)
         return dn_fail(-ENOMEM, "out of memory"); /* the bound is not what is in the way */
-    writeback_push_locked(cache, max_u64(4 * need, cache->dirty_bytes / 8));
-    error = clock_wait(&cache->room, &cache->lock, soon < deadline ? soon : deadline);
-    if (error != -ETIMEDOUT)
-        return error;
-    error = writeback_stuck_locked(cache);
-    if (!error && clock_now() >= deadline)
-        error = dn_fail(-ETIMEDOUT, "no memory came free in the cache");
-    return error;
+    return writeback_wait_room_locked(cache, need, deadline);
 }
 
 static int fetch_failure(const struct block *block)
@@ -553,6 +539,8 @@ static int seize_locked(struct item *item)
     if (!block_buffer_locked(block, false))
         return -EAGAIN;
     error = dirty_prepare_locked(block->dataset, block->key.chunk);
+    if (error && block->hole)
+        block_buffer_drop_locked(block); /* nothing is in it: a hole reads as the fill value */
     if (error)
         return error == -EAGAIN ? error : dn_fail(error, "out of memory");
     block->writer = true;

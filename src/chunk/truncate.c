@@ -17,6 +17,7 @@
 #include "clock.h"
 #include "fetch.h"
 #include "dirty.h"
+#include "writeback.h"
 
 /* Chunks that are dealt with at a time when the store can list them. */
 #define AT_A_TIME 65536
@@ -335,6 +336,7 @@ static int await_puts_locked(struct cache_dataset *dataset)
 int truncate_settle(struct cache_dataset *dataset)
 {
     struct cache *cache = dataset->cache;
+    int64_t deadline = clock_now() + cache->patience;
     struct sweep sweep = {.cache = cache, .dataset = dataset, .store = dataset->store, .grid = &dataset->whole};
     bool done = false;
     int error = 0;
@@ -347,12 +349,15 @@ int truncate_settle(struct cache_dataset *dataset)
         done = all_rewritten_locked(dataset);
         if (done)
             break;
+        sweep.starved = false;
         pthread_mutex_unlock(&cache->lock);
         error = sweep_once(&sweep);
         pthread_mutex_lock(&cache->lock);
         dataset->changes++;
         done = !sweep.skipped;
-        if (!error && sweep.starved)
+        if (!error && sweep.starved && !memory_room_locked(cache, sizeof(struct dirty_chunk)))
+            error = writeback_wait_room_locked(cache, sizeof(struct dirty_chunk), deadline);
+        else if (!error && sweep.starved && clock_now() >= deadline)
             error = dn_fail(-ENOMEM, "out of memory");
         if (!error && !done)
             error = await_puts_locked(dataset);

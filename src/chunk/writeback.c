@@ -62,6 +62,24 @@ int writeback_stuck_locked(struct cache *cache)
                    failed->error_text ? failed->error_text : strerror(-failed->error));
 }
 
+/* How long to hope for memory before data that cannot be stored are blamed. */
+#define WHILE INT64_C(1000000000)
+
+int writeback_wait_room_locked(struct cache *cache, uint64_t need, int64_t deadline)
+{
+    int64_t soon = clock_now() + WHILE;
+    int error;
+
+    writeback_push_locked(cache, max_u64(4 * need, cache->dirty_bytes / 8));
+    error = clock_wait(&cache->room, &cache->lock, soon < deadline ? soon : deadline);
+    if (error != -ETIMEDOUT)
+        return error;
+    error = writeback_stuck_locked(cache);
+    if (!error && clock_now() >= deadline)
+        error = dn_fail(-ETIMEDOUT, "no memory came free in the cache");
+    return error;
+}
+
 int cache_throttle(struct cache_dataset *dataset)
 {
     struct cache *cache = dataset->cache;
