@@ -94,6 +94,9 @@ int cmd_completion(struct cli *cli);
 /** As dn_fail(), for a wrong call. */
 int usage_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/** `error`, with its text, as a wrong call; 0 stays 0. */
+int usage_error(int error);
+
 /** An out-of-memory error, with its text. */
 int no_memory(void);
 

@@ -12,12 +12,11 @@ int cmd_create(struct cli *cli)
     ndim = parse_extents("--shape", cli->value[OPT_SHAPE], shape);
     if (ndim < 0)
         return ndim;
-    error = dn_desc_init(&desc, ndim, shape, cli->value[OPT_DTYPE], NULL, cli->value[OPT_FILLVALUE]);
-    if (error)
-        return usage_fail("%s", dn_error_text(error));
-    error = choose_chunk_size(cli, &desc, NULL);
+    error = usage_error(dn_desc_init(&desc, ndim, shape, cli->value[OPT_DTYPE], NULL, cli->value[OPT_FILLVALUE]));
     if (!error)
-        error = dn_desc_check(&desc) ? usage_fail("%s", dn_error_text(CLI_USAGE)) : 0;
+        error = choose_chunk_size(cli, &desc, NULL);
+    if (!error)
+        error = usage_error(dn_desc_check(&desc));
     if (!error)
         error = dn_create(cli->conn, cli->operand[0], &desc, NULL);
     dn_desc_clear(&desc);

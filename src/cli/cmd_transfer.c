@@ -175,8 +175,7 @@ static int complete_desc(struct transfer *t, const struct dn_desc *known)
     ndim = parse_extents("--shape", cli->value[OPT_SHAPE], shape);
     if (ndim < 0)
         return ndim;
-    return dn_desc_init(&t->file.desc, ndim, shape, cli->value[OPT_DTYPE], NULL, NULL)
-               ? usage_fail("%s", dn_error_text(CLI_USAGE)) : 0;
+    return usage_error(dn_desc_init(&t->file.desc, ndim, shape, cli->value[OPT_DTYPE], NULL, NULL));
 }
 
 static bool same_shape(const struct dn_desc *a, const struct dn_desc *b)
@@ -204,8 +203,9 @@ static int check_options(const struct transfer *t)
             return usage_fail("--shape is not the shape of %s", t->file.desc.ndim ? t->file.path : t->name);
     }
     if (has_option(cli, OPT_DTYPE)) {
-        if (dn_dtype_parse(cli->value[OPT_DTYPE], &dtype) != 0)
-            return usage_fail("--dtype: %s", dn_error_text(CLI_USAGE));
+        int error = usage_error(dn_dtype_parse(cli->value[OPT_DTYPE], &dtype));
+        if (error)
+            return error;
         if (!same_type(&dtype, &t->file.desc.dtype))
             return usage_fail("--dtype is not the type of %s", t->file.path);
     }
@@ -230,7 +230,7 @@ static int check_fit(struct transfer *t, const struct dn_desc *desc)
     return dn_fail(-EINVAL, "%s has elements of type %s, and %s of %s", t->file.path, type_there, t->name, type_here);
 }
 
-/* file.desc becomes what is to be created: the file's shape and type with the options' chunks and fill value. */
+/* What is to be created: the file's shape and type, with the chunks and the fill value of the options. */
 static int desc_to_create(struct transfer *t, struct dn_desc *out)
 {
     const struct dn_desc *file = &t->file.desc;
@@ -238,11 +238,10 @@ static int desc_to_create(struct transfer *t, struct dn_desc *out)
     int error;
 
     dn_dtype_format(&file->dtype, dtype);
-    error = dn_desc_init(out, file->ndim, file->shape, dtype, NULL, t->cli->value[OPT_FILLVALUE]);
-    if (error)
-        return usage_fail("%s", dn_error_text(error));
-    error = choose_chunk_size(t->cli, out, "auto");
-    return error;
+    error = usage_error(dn_desc_init(out, file->ndim, file->shape, dtype, NULL, t->cli->value[OPT_FILLVALUE]));
+    if (!error)
+        error = choose_chunk_size(t->cli, out, "auto");
+    return error ? error : usage_error(dn_desc_check(out));
 }
 
 /* Rank 0 looks at the file and at the dataset, if there is one. */
@@ -331,12 +330,22 @@ static int say_how_far(const struct transfer *t, const char *verb, int error)
     return dn_fail(error, "interrupted: %s of %s were %s", bytes_text(t->bytes, part), bytes_text(total, all), verb);
 }
 
+/* Closes the dataset; the outcome is the same in all ranks. */
+static int end_load(struct transfer *t, int error)
+{
+    if (t->dataset) {
+        error = say_how_far(t, "loaded", error);
+        begin_cleanup();
+        error = finish_dataset(t->dataset, error);
+    }
+    return dn_agree(t->cli->conn, error, NULL);
+}
+
 int cmd_load(struct cli *cli)
 {
     struct transfer t = {.cli = cli, .name = cli->operand[0]};
     struct dn_desc desc = {0};
     double begin = seconds_now();
-    uint64_t nbytes = 0;
     int error;
 
     file_choose(&t.file, cli->operand[1], has_option(cli, OPT_RAW), false);
@@ -347,18 +356,13 @@ int cmd_load(struct cli *cli)
         t.created = false;
     if (!error)
         error = load_data(&t);
-    if (t.dataset) {
-        error = say_how_far(&t, "loaded", error);
-        nbytes = dn_desc_nbytes(dn_describe(t.dataset));
-        begin_cleanup();
-        error = finish_dataset(t.dataset, error);
-    }
+    error = end_load(&t, error);
     if (error && t.created)
         error = take_back(cli, t.name, error);
+    if (!error && is_first(cli))
+        report_done(cli, "load", t.done, dn_desc_nbytes(&t.file.desc), seconds_now() - begin);
     file_finish(&t.file, false);
     dn_desc_clear(&desc);
-    if (!error)
-        report_done(cli, "load", t.done, nbytes, seconds_now() - begin);
     return error;
 }
 
@@ -423,7 +427,8 @@ int cmd_save(struct cli *cli)
     if (!error)
         error = dn_agree(cli->conn, run(&t, save_part, save_piece), NULL);
     error = say_how_far(&t, "saved", error);
-    error = end_file(&t, finish_dataset(t.dataset, error));
+    error = dn_agree(cli->conn, finish_dataset(t.dataset, error), NULL);
+    error = end_file(&t, error);
     if (!error)
         report_done(cli, "save", t.done, nbytes, seconds_now() - begin);
     return error;

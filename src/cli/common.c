@@ -22,6 +22,11 @@ int usage_fail(const char *format, ...)
     return dn_fail(CLI_USAGE, "%s", text);
 }
 
+int usage_error(int error)
+{
+    return error ? usage_fail("%s", dn_error_text(error)) : 0;
+}
+
 int no_memory(void)
 {
     return dn_fail(-ENOMEM, "out of memory");

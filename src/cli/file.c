@@ -47,6 +47,17 @@ int file_finish(struct file *file, bool keep)
     return error;
 }
 
+int file_describe(struct file *file, int ndim, const uint64_t *shape, const char *dtype)
+{
+    char why[DN_ERROR_MAX / 2];
+    int error = dn_desc_init(&file->desc, ndim, shape, dtype, NULL, NULL);
+
+    if (!error)
+        return 0;
+    snprintf(why, sizeof why, "%s", dn_error_text(error));
+    return dn_fail(error, "%s: %s", file->path, why);
+}
+
 char *part_path(const char *path)
 {
     const char *slash = strrchr(path, '/');

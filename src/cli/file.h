@@ -55,6 +55,9 @@ void file_choose(struct file *file, const char *path, bool raw, bool force);
 /** file->kind->finish(), and frees the description. `file` that was never opened: nothing. */
 int file_finish(struct file *file, bool keep);
 
+/** Fill file->desc with what the file says; the error's text begins with the file's name. */
+int file_describe(struct file *file, int ndim, const uint64_t *shape, const char *dtype);
+
 /** The same type in the other byte order? Then elements are turned by swap_elements(). */
 bool dtype_is_swapped(const struct dn_dtype *a, const struct dn_dtype *b);
 void swap_elements(const struct dn_dtype *dtype, void *buffer, size_t length);

@@ -187,7 +187,7 @@ static int parse_header(struct file *file, const char *header)
     const char *descr = find_key(header, "descr"), *order = find_key(header, "fortran_order");
     char dtype[DN_DTYPE_TEXT] = "";
     uint64_t shape[DN_MAX_NDIM];
-    int ndim = parse_shape(find_key(header, "shape"), shape), error;
+    int ndim = parse_shape(find_key(header, "shape"), shape);
 
     if (!descr || !order)
         return fail(file, -EINVAL, "its npy header is damaged");
@@ -198,8 +198,7 @@ static int parse_header(struct file *file, const char *header)
     if (ndim <= 0)
         return fail(file, -EINVAL, "it has no axis");
     snprintf(dtype, sizeof dtype, "%.*s", (int)strcspn(descr + 1, "'\""), descr + 1);
-    error = dn_desc_init(&file->desc, ndim, shape, dtype, NULL, NULL);
-    return error ? dn_fail(error, "%s: %s", file->path, dn_error_text(error)) : 0;
+    return file_describe(file, ndim, shape, dtype);
 }
 
 /* Behind the magic and the version. */

@@ -201,8 +201,8 @@ static int describe(struct file *file)
         error = fail(file, -EINVAL, "its elements are of a type that a dataset cannot hold");
     for (int i = 0; i < ndim && !error; i++)
         shape[i] = dims[i];
-    if (!error && dn_desc_init(&file->desc, ndim, shape, dtype, NULL, NULL) != 0)
-        error = dn_fail(-EINVAL, "%s: %s", file->path, dn_error_text(-EINVAL));
+    if (!error)
+        error = file_describe(file, ndim, shape, dtype);
     H5Sclose(space);
     H5Tclose(stored);
     if (!error)

@@ -186,8 +186,7 @@ static int stack_open(struct file *file)
         if (plane.samples > 1)
             shape[ndim++] = plane.samples;
     }
-    error = dn_desc_init(&file->desc, ndim, shape, plane.dtype, NULL, NULL);
-    return error ? dn_fail(error, "%s: %s", file->path, dn_error_text(error)) : 0;
+    return file_describe(file, ndim, shape, plane.dtype);
 }
 
 static int read_plane(struct file *file)

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The least cache of one of several processes. */
+#define LEAST_CACHE (UINT64_C(64) << 20)
+
 /* ---- help ------------------------------------------------------------------------------------------------- */
 
 static void print_options(const struct option_row *row)
@@ -67,7 +70,7 @@ static int set_setting(struct cli *cli, const char *key, const char *value)
 {
     int error = dn_config_set(cli->config, key, value);
 
-    return error == -ENOMEM || !error ? error : usage_fail("%s", dn_error_text(error));
+    return error == -ENOMEM ? error : usage_error(error);
 }
 
 static int set_pair(struct cli *cli, const char *pair)
@@ -223,7 +226,7 @@ static int read_command_line(struct cli *cli, int argc, char **argv)
     error = check_call(cli);
     if (!error)
         error = dn_config_read(cli->config, cli->config_file);
-    return error == -EINVAL || error == -ENOENT ? usage_fail("%s", dn_error_text(error)) : error;
+    return error == -EINVAL || error == -ENOENT ? usage_error(error) : error;
 }
 
 /* ---- the team ------------------------------------------------------------------------------------------------ */
@@ -237,9 +240,22 @@ static bool is_setting(const struct cli *cli, const char *key, const char *value
 
 enum kind { SINGLE, FORKED, MPI };
 
+/* Of one machine's memory and store each of the processes takes a part. */
+static int share_machine(struct cli *cli, unsigned processes)
+{
+    char text[32];
+    int error;
+    uint64_t cache = strtoull(dn_config_get(cli->config, "cache_size"), NULL, 10) / processes;
+
+    snprintf(text, sizeof text, "%llu", (unsigned long long)(cache > LEAST_CACHE ? cache : LEAST_CACHE));
+    error = processes > 1 ? dn_config_set(cli->config, "cache_size", text) : 0;
+    return error || processes == 1 ? error : dn_config_set(cli->config, "njobs", "2");
+}
+
 /* Before anything has threads. A command that one process does needs no others to be forked. */
 static int make_team(struct cli *cli, enum kind *kind)
 {
+    unsigned njobs;
     int error;
 
     cli->team = (struct dn_team){.size = 1};
@@ -252,8 +268,11 @@ static int make_team(struct cli *cli, enum kind *kind)
     if (!cli->command || (cli->command->flags & CMD_ALONE) || !is_setting(cli, "engine", "threads") ||
         !is_setting(cli, "jlbackend", "multiprocessing"))
         return 0;
+    njobs = (unsigned)atoi(dn_config_get(cli->config, "njobs"));
+    error = share_machine(cli, njobs);
     fflush(NULL);
-    error = dn_team_fork((unsigned)atoi(dn_config_get(cli->config, "njobs")), &cli->team);
+    if (!error)
+        error = dn_team_fork(njobs, &cli->team);
     *kind = error ? SINGLE : FORKED;
     return error;
 }
@@ -312,7 +331,7 @@ static int report(const struct cli *cli, int error)
 
 static int act(struct cli *cli, int argc, char **argv, enum kind *kind)
 {
-    int error = read_command_line(cli, argc, argv), failed;
+    int error = read_command_line(cli, argc, argv);
 
     if (error) { /* with MPI, one of the ranks is to say so */
         char text[DN_ERROR_MAX];
@@ -329,8 +348,7 @@ static int act(struct cli *cli, int argc, char **argv, enum kind *kind)
     error = make_team(cli, kind);
     if (!error)
         error = connect_and_run(cli);
-    failed = finish_output(error);
-    return failed;
+    return finish_output(error);
 }
 
 int main(int argc, char **argv)
