@@ -9,12 +9,24 @@
 
 #define PIECE (4u << 20)
 
-static int parse_slices(dn_dataset *dataset, const char *text, struct dn_slice *out)
+/* Do something with the selection that the first two operands name. */
+static int on_selection(struct cli *cli, int (*fn)(struct cli *, dn_dataset *, const struct dn_slice *))
 {
-    const struct dn_desc *desc = dn_describe(dataset);
-    int error = dn_slice_parse(text, desc->ndim, desc->shape, out);
+    const struct dn_desc *desc;
+    struct dn_slice slice;
+    dn_dataset *dataset;
+    int error = dn_open(cli->conn, cli->operand[0], &dataset);
 
-    return error ? usage_fail("'%s': %s", text, dn_error_text(error)) : 0;
+    if (error)
+        return error;
+    desc = dn_describe(dataset);
+    error = dn_slice_parse(cli->operand[1], desc->ndim, desc->shape, &slice);
+    if (error)
+        error = usage_fail("'%s': %s", cli->operand[1], dn_error_text(error));
+    else
+        error = fn(cli, dataset, &slice);
+    begin_cleanup();
+    return finish_dataset(dataset, error);
 }
 
 /* Whole elements. */
@@ -84,18 +96,14 @@ static int get_to_file(struct cli *cli, dn_dataset *dataset, const struct dn_sli
     return dn_fail(error, "%s", text);
 }
 
+static int get(struct cli *cli, dn_dataset *dataset, const struct dn_slice *slice)
+{
+    return cli->operands == 3 ? get_to_file(cli, dataset, slice) : print_slice(dataset, slice);
+}
+
 int cmd_get(struct cli *cli)
 {
-    struct dn_slice slice;
-    dn_dataset *dataset;
-    int error = dn_open(cli->conn, cli->operand[0], &dataset);
-
-    if (error)
-        return error;
-    error = parse_slices(dataset, cli->operand[1], &slice);
-    if (!error)
-        error = cli->operands == 3 ? get_to_file(cli, dataset, &slice) : print_slice(dataset, &slice);
-    return finish_dataset(dataset, error);
+    return on_selection(cli, get);
 }
 
 /* ---- set ------------------------------------------------------------------------------------------------------ */
@@ -207,15 +215,5 @@ static int set_selection(struct cli *cli, dn_dataset *dataset, const struct dn_s
 
 int cmd_set(struct cli *cli)
 {
-    struct dn_slice slice;
-    dn_dataset *dataset;
-    int error = dn_open(cli->conn, cli->operand[0], &dataset);
-
-    if (error)
-        return error;
-    error = parse_slices(dataset, cli->operand[1], &slice);
-    if (!error)
-        error = set_selection(cli, dataset, &slice);
-    begin_cleanup();
-    return finish_dataset(dataset, error);
+    return on_selection(cli, set_selection);
 }
