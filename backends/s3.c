@@ -9,7 +9,8 @@
 static const struct dn_option rows[] = {
     {.name = "endpoint_url", .type = DN_OPT_STRING, .offset = offsetof(struct s3_settings, endpoint_url),
      .help = "http://HOST:PORT or https://HOST:PORT of the server; none is AWS"},
-    {.name = "verify", .type = DN_OPT_STRING, .default_text = "true", .offset = offsetof(struct s3_settings, verify),
+    {.name = "verify", .type = DN_OPT_STRING, .default_text = "true",
+     .offset = offsetof(struct s3_settings, verify),
      .help = "Check the server's certificate: true, false, or the file of the CA to trust"},
     {.name = "profile_name", .type = DN_OPT_STRING, .default_text = "default",
      .offset = offsetof(struct s3_settings, profile_name),
@@ -26,7 +27,7 @@ static int try_server(struct s3 *s3)
 {
     struct s3_request request = {.method = S3_GET, .query = "max-buckets=1"};
     int rc = s3_perform(s3->client, &request);
-    bool is_listing = rc == 0 && request.text && memmem(request.text, request.text_length, "ListAllMyBucketsResult", 22);
+    bool is_listing = rc == 0 && request.text && strstr(request.text, "ListAllMyBucketsResult");
     s3_request_clear(&request);
     if (rc == -EACCES && strcmp(request.code, "AccessDenied") == 0)
         return 0;

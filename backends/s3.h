@@ -7,14 +7,14 @@
  *               -chunk-grid and -chunk-size
  *   chunk i, j  the object `i.j`, the chunk's plain bytes
  *
- * The name of the connection plays no part. Spellings that fold to one bucket name one dataset: any of them opens it,
- * a second one cannot be created, and the listing shows the bucket's name, because no other is stored. Two
- * spellings in use at the same time are as two mounts. A name that no bucket can have is refused.
+ * The name of the connection plays no part. Spellings that fold to one bucket name one dataset: any of them
+ * opens it, a second one cannot be created, and the listing shows the bucket's name, because no other is
+ * stored. Two spellings in use at the same time are as two mounts. A name that no bucket can have is refused.
  *
- * A bucket without a good `dataset_root` is no dataset and is never touched, but for one thing: creating a dataset takes
- * over a bucket of ours that is empty, which is what a creation that failed half way leaves behind. Creation is
- * exclusive by If-None-Match on the root. Deleting a dataset removes its chunks, inside the grid and outside, then the
- * root, then the bucket; with anything else in it, the bucket stays.
+ * A bucket without a good `dataset_root` is no dataset and is never touched, but for one thing: creating a
+ * dataset takes over a bucket of ours that is empty, which is what a creation that failed half way leaves
+ * behind. Creation is exclusive by If-None-Match on the root. Deleting a dataset removes its chunks, inside the
+ * grid and outside, then the root, then the bucket; with anything else in it, the bucket stays.
  */
 #ifndef DOSNA_S3_H
 #define DOSNA_S3_H
@@ -73,14 +73,14 @@ enum s3_state s3_recall(struct s3 *s3, const char *bucket);
 void s3_forget_all(struct s3 *s3);
 
 int s3_list_datasets(void *conn, dn_name_fn fn, void *arg);
+
+/* ---- s3_keys.c ---- */
+
 int s3_list_chunks(void *handle, dn_chunk_fn fn, void *arg);
 
 int s3_delete_chunks(void *handle, const struct dn_chunk_id *ids, size_t count);
 int s3_delete_strays(void *handle);
 /** Everything that has the name of a chunk, strays too. */
 int s3_delete_all_chunks(struct s3_dataset *dataset);
-
-/** The first object in a bucket, which is copied to `key`: 1, 0: it is empty, or negative; -ENOENT: no bucket. */
-int s3_first_key(struct s3 *s3, const char *bucket, char *key, size_t room);
 
 #endif

@@ -63,7 +63,8 @@ static char *choose_region(const struct s3_settings *settings, struct s3_credent
 /* It becomes a part of a host's name and of the signature. */
 static int check_region(const char *region)
 {
-    if (strlen(region) > 40 || region[strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")])
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    if (strlen(region) > 40 || region[strspn(region, allowed)])
         return dn_fail(-EINVAL, "region = %.40s: not the name of a region", region);
     return 0;
 }
@@ -117,7 +118,8 @@ static int set_endpoint(struct s3_client *client, const char *endpoint)
     int rc;
     if (!url)
         return no_memory();
-    snprintf(text, sizeof text, "https://s3.%s.amazonaws.com%s", region, strncmp(region, "cn-", 3) ? "" : ".cn");
+    snprintf(text, sizeof text, "https://s3.%s.amazonaws.com%s", region,
+             strncmp(region, "cn-", 3) == 0 ? ".cn" : "");
     if (endpoint && strchr(endpoint, '@'))
         rc = dn_fail(-EINVAL, "endpoint_url: credentials have no place there");
     else

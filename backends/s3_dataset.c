@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "s3.h"
+#include "s3_pages.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -149,13 +149,17 @@ static size_t take_text(struct s3_request *request, const char *data, size_t len
     size_t most = good ? LISTING_MAX : ERROR_BODY_MAX;
     if (length > most - request->text_length)
         return good ? refuse(request, "the answer does not end") : 0;
-    char *text = realloc(request->text, request->text_length + length + 1);
-    if (!text)
-        return 0;
-    memcpy(text + request->text_length, data, length);
-    request->text = text;
+    if (request->text_length + length >= request->text_room) {
+        size_t text_room = 2 * (request->text_length + length) + 1;
+        char *text = realloc(request->text, text_room);
+        if (!text)
+            return 0;
+        request->text = text;
+        request->text_room = text_room;
+    }
+    memcpy(request->text + request->text_length, data, length);
     request->text_length += length;
-    text[request->text_length] = '\0';
+    request->text[request->text_length] = '\0';
     return length;
 }
 
@@ -396,7 +400,7 @@ void s3_request_clear(struct s3_request *request)
 {
     free(request->text);
     request->text = NULL;
-    request->text_length = 0;
+    request->text_length = request->text_room = 0;
 }
 
 /* ---- several at once ------------------------------------------------------------------------------ */

@@ -59,6 +59,7 @@ struct s3_request {
     size_t text_length;
 
     /* The client's own, during the request. */
+    size_t text_room;
     void *easy, *headers;
     unsigned generation;
     int refused; /* we broke the answer off: what it is worth */
