@@ -31,16 +31,6 @@
 /* A look for strays may take as long as so many requests, however small the dataset is. */
 #define STRAYS_REQUESTS 16384
 
-static const struct dn_option rows[] = {
-    {"conffile", DN_OPT_STRING, "ceph.conf", offsetof(struct ceph_options, conffile),
-     "Configuration of the cluster's clients", 0, 0, NULL, false},
-    {"timeout", DN_OPT_SECONDS, "5", offsetof(struct ceph_options, timeout),
-     "Time limit for connecting, in seconds", 0, 0, NULL, false},
-    {"client_id", DN_OPT_STRING, "none", offsetof(struct ceph_options, client_id),
-     "Connect as client.ID; none is client.admin", 0, 0, "none", false},
-    {.name = NULL},
-};
-
 struct connection {
     struct ceph_pool pool;
     struct ceph_catalogue catalogue;
@@ -454,13 +444,11 @@ static int ceph_delete_strays(void *arg)
     return ceph_each_object(dataset->pool, delete_stray, &listing);
 }
 
-extern const struct dn_backend dn_backend_ceph;
+extern DN_API const struct dn_backend dn_backend_ceph;
 const struct dn_backend dn_backend_ceph = {
+    .abi = DN_BACKEND_ABI,
     .name = "ceph",
-    .summary = "a Ceph pool, through librados",
-    .options = rows,
     .options_size = sizeof(struct ceph_options),
-    .request_timeout = offsetof(struct ceph_options, request_timeout),
     .abilities = DN_CAN_READ_RANGE | DN_CAN_WRITE_RANGE | DN_CAN_COMPARE,
     .connect = ceph_connect,
     .disconnect = ceph_disconnect,

@@ -11,18 +11,12 @@
 #ifndef DOSNA_CEPH_POOL_H
 #define DOSNA_CEPH_POOL_H
 
+#include "ceph_options.h"
 #include <dosna/error.h>
 #include <rados/librados.h>
 #include <stdint.h>
 
 #define CEPH_NAMESPACE "dosnafs"
-
-struct ceph_options {
-    const char *conffile;
-    double timeout; /* seconds, for connecting */
-    const char *client_id;
-    double request_timeout; /* seconds, the core's; 0: REQUEST_TIMEOUT of ceph_pool.c */
-};
 
 struct ceph_pool {
     rados_t cluster;

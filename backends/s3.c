@@ -6,20 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct dn_option rows[] = {
-    {.name = "endpoint_url", .type = DN_OPT_STRING, .offset = offsetof(struct s3_settings, endpoint_url),
-     .help = "http://HOST:PORT or https://HOST:PORT of the server; none is AWS"},
-    {.name = "verify", .type = DN_OPT_STRING, .default_text = "true",
-     .offset = offsetof(struct s3_settings, verify),
-     .help = "Check the server's certificate: true, false, or the file of the CA to trust"},
-    {.name = "profile_name", .type = DN_OPT_STRING, .default_text = "default",
-     .offset = offsetof(struct s3_settings, profile_name),
-     .help = "Profile in the AWS tools' files; with default, keys in the environment come first"},
-    {.name = "region", .type = DN_OPT_STRING, .offset = offsetof(struct s3_settings, region),
-     .help = "Region; none is that of the environment, of the profile, or us-east-1"},
-    {.name = NULL},
-};
-
 /* ---- connection ----------------------------------------------------------------------------------- */
 
 /* Do we reach an S3 server that knows us? Who may not list buckets may still use some. */
@@ -140,12 +126,11 @@ static int s3_delete_chunk(void *handle, const struct dn_chunk_id *id)
     return ask(handle, id, &request);
 }
 
+extern DN_API const struct dn_backend dn_backend_s3;
 const struct dn_backend dn_backend_s3 = {
+    .abi = DN_BACKEND_ABI,
     .name = "s3",
-    .summary = "Buckets of an S3 server, as DosNa lays them out",
-    .options = rows,
     .options_size = sizeof(struct s3_settings),
-    .request_timeout = offsetof(struct s3_settings, request_timeout),
     .abilities = DN_CAN_READ_RANGE | DN_CAN_COMPARE | DN_DELETES_CHUNKS,
     .connect = s3_connect,
     .disconnect = s3_disconnect,

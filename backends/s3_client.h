@@ -9,17 +9,10 @@
 #define DOSNA_S3_CLIENT_H
 
 #include "s3_credentials.h"
+#include "s3_options.h"
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stddef.h>
-
-struct s3_settings {
-    const char *endpoint_url; /* NULL: AWS's of the region */
-    const char *verify;       /* "true", "false", or a file or folder of certificates */
-    const char *profile_name;
-    const char *region;     /* NULL: of the environment, else of the profile, else us-east-1 */
-    double request_timeout; /* seconds; 0: 30 */
-};
 
 struct s3_client {
     struct s3_credentials *credentials;

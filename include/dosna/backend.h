@@ -10,6 +10,11 @@
  * A backend is one constant table (struct dn_backend), named dn_backend_NAME, in backends/NAME.c, and
  * one line in backends/CMakeLists.txt. The contract suite (tests/contract) then runs against it.
  *
+ * One that needs a library which not everybody has is a module, loaded when it is used. What stands in the
+ * table up to `request_timeout` is then in a second one, dn_known_NAME in backends/NAME_options.c, which is
+ * part of libdosna, so that the options are known where the module is not installed. The module's own table
+ * repeats the name and options_size, has the rest, and is exported (DN_API).
+ *
  * Rules for every operation
  *   - It blocks until done and returns 0, a count, a predicate, or a negative errno with a text by
  *     dn_fail() that says what and why; the core puts dataset and chunk in front of it. It ends within
@@ -90,7 +95,11 @@ enum dn_ability {
 typedef int (*dn_name_fn)(void *arg, const char *name);
 typedef int (*dn_chunk_fn)(void *arg, const uint64_t *index, int ndim);
 
+/** Changes with the struct by itself; whoever changes the meaning of something in it counts the first number up. */
+#define DN_BACKEND_ABI ((uint32_t)(1u << 24 | sizeof(struct dn_option) << 12 | sizeof(struct dn_backend)))
+
 struct dn_backend {
+    uint32_t abi;                    /* DN_BACKEND_ABI: a module of another one is refused */
     const char *name;                /* "hdf5" */
     const char *summary;             /* one line for --help */
     const struct dn_option *options; /* rows; NULL: none */

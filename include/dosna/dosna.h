@@ -64,10 +64,11 @@ DN_API int dn_config_read(dn_config *config, const char *path);
 DN_API int dn_config_set(dn_config *config, const char *key, const char *value);
 
 /**
- * Check the settings as a whole, as dn_connect() does before it connects: the backend is built, and
- * every option that the command line gave is one of its own or of the core.
+ * Check the settings as a whole, as dn_connect() does before it connects: the backend is built and
+ * installed, and every option that the command line gave is one of its own or of the core.
  *
- * @return 0; -EINVAL with a text that names the option; -ENOMEM
+ * @return 0; -EINVAL with a text that names the option, or the package to install; -ELIBBAD: the backend's
+ *         module is broken or of another version; -ENOMEM
  */
 DN_API int dn_config_check(const dn_config *config);
 

@@ -454,10 +454,10 @@ static int check_strangers(const dn_config *config, const struct dn_backend *bac
     return 0;
 }
 
-static void pass_timeout(dn_config *config)
+static void pass_timeout(dn_config *config, const struct dn_backend *backend)
 {
-    if (config->backend->request_timeout)
-        *(double *)((char *)config->options + config->backend->request_timeout) = config->settings.request_timeout;
+    if (backend->request_timeout)
+        *(double *)((char *)config->options + backend->request_timeout) = config->settings.request_timeout;
 }
 
 int config_resolve(dn_config *config)
@@ -468,8 +468,10 @@ int config_resolve(dn_config *config)
     if (!backend)
         return dn_fail(-EINVAL, "backend '%s' is not built into this program",
                        text_of(find(config, NULL, "backend")));
+    code = registry_load(backend, &config->backend);
+    if (code != 0)
+        return code;
     free(config->options);
-    config->backend = backend;
     config->options = calloc(1, backend->options_size + 1);
     if (!config->options)
         return dn_fail(-ENOMEM, "no memory for the options of backend '%s'", backend->name);
@@ -481,7 +483,7 @@ int config_resolve(dn_config *config)
                                 slot->backend ? config->options : (void *)&config->settings);
     }
     if (code == 0)
-        pass_timeout(config);
+        pass_timeout(config, backend);
     return code;
 }
 

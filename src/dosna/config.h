@@ -18,7 +18,8 @@ int config_copy(const dn_config *config, dn_config **out);
 /**
  * Choose the backend, check every value and fill the structs.
  *
- * @return 0; -EINVAL: a backend that is not built, an option that it lacks, or a bad value; -ENOMEM
+ * @return 0; -EINVAL: a backend that is not built or not installed, an option that it lacks, or a bad value;
+ *         -ELIBBAD: its module cannot be used; -ENOMEM
  */
 int config_resolve(dn_config *config);
 

@@ -286,11 +286,14 @@ int store_open(const struct dn_backend *backend, const char *connection, const v
                const struct store_settings *settings, struct stats *stats, struct store **out)
 {
     assert(backend && connection && settings && stats && out);
+    int rc = registry_load(backend, &backend);
+    if (rc < 0)
+        return rc;
     assert(backend->connect && backend->disconnect && backend->open_dataset &&
            backend->close_dataset && backend->read_chunk);
     struct store *store = calloc(1, sizeof *store);
     char *name = strdup(connection);
-    int rc = dn_fail(-ENOMEM, "connection %.200s: out of memory", connection);
+    rc = dn_fail(-ENOMEM, "connection %.200s: out of memory", connection);
     if (!store || !name)
         goto fail;
     store->backend = backend;

@@ -29,7 +29,7 @@ struct store_settings {
     double request_timeout; /* seconds: how long a call may wait for its turn */
 };
 
-/** Connect. `options` as the backend's rows filled it; it must live until store_close(). */
+/** Connect. `backend` is one of the registry, `options` as its rows filled it; it must live until store_close(). */
 int store_open(const struct dn_backend *backend, const char *connection, const void *options,
                const struct store_settings *settings, struct stats *stats, struct store **out);
 void store_close(struct store *store);
@@ -78,9 +78,23 @@ int store_list_strays(struct store_dataset *dataset, dn_name_fn fn, void *arg);
 int store_delete_strays(struct store_dataset *dataset);
 int store_flush(struct store_dataset *dataset);
 
-/** Every backend that is built, in the order of backends/CMakeLists.txt; ends with NULL. */
+/* registry.c: which backends there are */
+
+/**
+ * Every backend that is built, in the order of backends/CMakeLists.txt; ends with NULL. Of one that is a module
+ * it has what stands before the operations (no `connect`), so that its options are known without loading it.
+ */
 extern const struct dn_backend *const registry[];
+/** Where modules are; NULL: in the folder "dosna" beside libdosna. Nothing else, and nobody's word, changes it. */
+extern const char *const registry_folder;
 /** By name, or NULL. */
 const struct dn_backend *registry_find(const char *name);
+/**
+ * The whole of a backend of the registry, from its module where it is one. A module that was loaded stays.
+ *
+ * @return 0 and *out; -EINVAL: not installed, with the package to install; -ELIBBAD: the module is broken,
+ *         or made for another libdosna
+ */
+int registry_load(const struct dn_backend *known, const struct dn_backend **out);
 
 #endif

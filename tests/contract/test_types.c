@@ -132,7 +132,7 @@ static void test_most_axes(void **state)
 /* Without either of these, deleting a dataset asks for every chunk of its grid. */
 static void skip_if_deleting_is_slow(void)
 {
-    if (!contract.backend->list_chunks && !store_can(contract.store, DN_DELETES_CHUNKS))
+    if (!store_backend(contract.store)->list_chunks && !store_can(contract.store, DN_DELETES_CHUNKS))
         skip_because("deleting so many chunks one by one takes too long");
 }
 

@@ -16,6 +16,7 @@
 
 /* Of the core: a backend proper has no business with these. */
 extern const struct dn_backend *registry_find(const char *name);
+extern int registry_load(const struct dn_backend *known, const struct dn_backend **out);
 extern const struct dn_option *option_find(const struct dn_option *rows, const char *name);
 extern int option_parse(const struct dn_option *row, const char *text, void *base);
 
@@ -329,31 +330,30 @@ static int hide_abilities(struct fault *fault, const struct fault_options *optio
     return 0;
 }
 
-static int set_inner_option(struct fault *fault, char *pair)
+static int set_inner_option(struct fault *fault, const struct dn_backend *known, char *pair)
 {
     char *value = strchr(pair, '=');
     if (value)
         *value++ = '\0';
-    const struct dn_option *row = option_find(fault->inner->options, pair);
+    const struct dn_option *row = option_find(known->options, pair);
     if (!row || !value)
-        return dn_fail(-EINVAL, "inner_options: %s has no option %s, or it lacks a value",
-                       fault->inner->name, pair);
+        return dn_fail(-EINVAL, "inner_options: %s has no option %s, or it lacks a value", known->name, pair);
     return option_parse(row, value, fault->options);
 }
 
-static int fill_inner_options(struct fault *fault, const char *text)
+static int fill_inner_options(struct fault *fault, const struct dn_backend *known, const char *text)
 {
     int rc = 0;
-    fault->options = calloc(1, fault->inner->options_size + 1);
+    fault->options = calloc(1, known->options_size + 1);
     fault->options_text = strdup(text ? text : "");
     if (!fault->options || !fault->options_text)
         return dn_fail(-ENOMEM, "out of memory");
-    for (const struct dn_option *row = fault->inner->options; row && row->name && rc == 0; row++)
+    for (const struct dn_option *row = known->options; row && row->name && rc == 0; row++)
         rc = row->default_text ? option_parse(row, row->default_text, fault->options) : 0;
     char *rest = fault->options_text, *pair;
     while (rc == 0 && (pair = strsep(&rest, ";"))) {
         if (*pair)
-            rc = set_inner_option(fault, pair);
+            rc = set_inner_option(fault, known, pair);
     }
     return rc;
 }
@@ -459,17 +459,19 @@ static int prepare(struct fault *fault, const struct fault_options *options)
     fault->control = atomic_load(&attached);
     if (!fault->control)
         fault->control = &fault->own;
-    fault->inner = registry_find(options->inner ? options->inner : "ram");
-    if (!fault->inner)
+    const struct dn_backend *known = registry_find(options->inner ? options->inner : "ram");
+    if (!known)
         return dn_fail(-EINVAL, "inner: there is no backend %s", options->inner);
     fault->fail_file = options->fail_file;
     fault->hang_file = options->hang_file;
     fault->max_calls = (unsigned)options->max_calls;
-    int rc = program_failures(fault, options);
+    int rc = registry_load(known, &fault->inner);
+    if (rc == 0)
+        rc = program_failures(fault, options);
     if (rc == 0)
         rc = hide_abilities(fault, options);
     if (rc == 0)
-        rc = fill_inner_options(fault, options->inner_options);
+        rc = fill_inner_options(fault, known, options->inner_options);
     return rc;
 }
 

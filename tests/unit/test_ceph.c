@@ -25,6 +25,12 @@
 
 static char conffile[512];
 static char pool_name[64];
+/* Instead of those that are generated: the backend as a whole, linked in, so that its requests can be interrupted. */
+extern const struct dn_backend dn_backend_ceph, dn_known_ceph;
+static struct dn_backend ceph;
+const struct dn_backend *const registry[] = {&ceph, NULL};
+const char *const registry_folder = NULL;
+
 static rados_t cluster;
 static rados_ioctx_t pool;
 static rados_ioctx_t own; /* the catalogue's namespace */
@@ -530,6 +536,9 @@ int main(void)
     };
     const char *folder = getenv("DOSNA_TEST_CEPH");
 
+    ceph = dn_backend_ceph;
+    ceph.options = dn_known_ceph.options;
+    ceph.request_timeout = dn_known_ceph.request_timeout;
     snprintf(conffile, sizeof conffile, "%s/ceph.conf", folder ? folder : "");
     if (!folder || access(conffile, R_OK) != 0) {
         fprintf(stderr, "no test cluster at DOSNA_TEST_CEPH\n");

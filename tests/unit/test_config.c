@@ -42,16 +42,23 @@ static const struct dn_option blue_rows[] = {
     ROW(blue, only_blue, DN_OPT_INT, NULL),
     { .name = NULL },
 };
+static int refuse(const char *connection, const void *options, void **conn)
+{
+    (void)connection, (void)options, (void)conn;
+    return -EIO;
+}
+
 static const struct dn_backend red = {
-    .name = "red", .options = red_rows, .options_size = sizeof(struct red)
+    .name = "red", .connect = refuse, .options = red_rows, .options_size = sizeof(struct red)
 };
 static const struct dn_backend blue = {
-    .name = "blue", .options = blue_rows, .options_size = sizeof(struct blue)
+    .name = "blue", .connect = refuse, .options = blue_rows, .options_size = sizeof(struct blue)
 };
-static const struct dn_backend bare = { .name = "bare" };
+static const struct dn_backend bare = { .name = "bare", .connect = refuse };
 
 /* Instead of the one that is generated. */
 const struct dn_backend *const registry[] = { &red, &blue, &bare, NULL };
+const char *const registry_folder = NULL;
 
 static char path[64];
 
