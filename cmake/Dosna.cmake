@@ -54,7 +54,7 @@ function(dosna_module name)
     add_library(dosna_backend_${name} MODULE ${ARG_UNPARSED_ARGUMENTS})
     target_link_libraries(dosna_backend_${name} PRIVATE dosna_flags dosna ${ARG_LIBS})
     target_link_options(dosna_backend_${name} PRIVATE LINKER:--no-undefined)
-    set_target_properties(dosna_backend_${name} PROPERTIES PREFIX "" OUTPUT_NAME dosna-backend-${name}
+    set_target_properties(dosna_backend_${name} PROPERTIES PREFIX "" NO_SONAME ON OUTPUT_NAME dosna-backend-${name}
                           LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/dosna")
     install(TARGETS dosna_backend_${name} DESTINATION "${CMAKE_INSTALL_LIBDIR}/dosna" COMPONENT ${name})
 endfunction()
@@ -78,7 +78,7 @@ function(dosna_library)
     endforeach()
     add_library(dosna SHARED ${objects} "${PROJECT_BINARY_DIR}/registry.c")
     target_link_libraries(dosna PRIVATE dosna_flags ${libs})
-    target_include_directories(dosna INTERFACE "${PROJECT_SOURCE_DIR}/include"
+    target_include_directories(dosna INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
         PRIVATE $<TARGET_PROPERTY:dosna_store,INTERFACE_INCLUDE_DIRECTORIES>)
     set_target_properties(dosna PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0 LINKER_LANGUAGE C)
 
