@@ -62,9 +62,10 @@ endmacro()
 
 set(about "DosNa keeps large N-dimensional arrays as chunks in an object store: HDF5\nfiles in a folder, objects of Ceph or of S3.\n")
 set(CPACK_COMPONENTS_ALL "")
-package(dosnafs dosnafs dosnafs utils "DosNa's chunked arrays as plain files"
+package(dosnafs dosnafs dosnafs utils "chunked arrays in object stores, as plain files"
         "${about}dosnafs mounts such a store, so that every array is a file that any\nprogram can read and write.")
 set(CPACK_DEBIAN_DOSNAFS_PACKAGE_DEPENDS "fuse3, libdosna0 ${same}")
+set(CPACK_DEBIAN_DOSNAFS_PACKAGE_RECOMMENDS dosna)
 set(CPACK_DEBIAN_DOSNAFS_PACKAGE_SUGGESTS "dosnafs-backend-ceph, dosnafs-backend-s3")
 set(CPACK_RPM_DOSNAFS_PACKAGE_REQUIRES fuse3)
 package(libdosna libdosna0 libdosna libs "chunked arrays in object stores, the library"
@@ -73,11 +74,9 @@ package(dev libdosna-dev libdosna-devel libdevel "chunked arrays in object store
         "${about}These are the headers of libdosna, and what pkg-config and CMake need to\nfind it.")
 set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "libdosna0 ${same}")
 set(CPACK_RPM_DEV_PACKAGE_REQUIRES "libdosna = ${PROJECT_VERSION}-${release}")
-if(TARGET dosna_cli)
-    package(dosna dosna dosna utils "DosNa's chunked arrays from the shell"
-            "${about}dosna creates, loads, reads, changes and checks them.")
-    set(CPACK_DEBIAN_DOSNA_PACKAGE_DEPENDS "libdosna0 ${same}")
-endif()
+package(dosna dosna dosna utils "chunked arrays in object stores, from the shell"
+        "${about}dosna creates, loads, reads, changes and checks them.")
+set(CPACK_DEBIAN_DOSNA_PACKAGE_DEPENDS "libdosna0 ${same}")
 get_property(modules GLOBAL PROPERTY DOSNA_MODULES)
 foreach(module IN LISTS modules)
     string(TOUPPER ${module} upper)

@@ -14,4 +14,7 @@ foreach(component IN LISTS CPACK_COMPONENTS_ALL)
     configure_file("${CMAKE_CURRENT_LIST_DIR}/changelog.in" "${changelog}" @ONLY)
     execute_process(COMMAND ${GZIP} -9n "${changelog}" COMMAND_ERROR_IS_FATAL ANY)
     configure_file("${CMAKE_CURRENT_LIST_DIR}/lintian-overrides" "${share}/lintian/overrides/${name}" COPYONLY)
+    if(EXISTS "${share}/zsh/site-functions") # where zsh looks in Debian
+        file(RENAME "${share}/zsh/site-functions" "${share}/zsh/vendor-completions")
+    endif()
 endforeach()
