@@ -52,12 +52,13 @@ class Mount:
 
 
 class Programs:
-    """What is measured, and what with: `build` holds src/fs/dosnafs and bench/randread."""
+    """What is measured, and what with: `build` holds src/fs/dosnafs, src/cli/dosna and bench/randread."""
 
     def __init__(self, build, folder):
         self.dosnafs = Path(build) / "src/fs/dosnafs"
+        self.dosna = Path(build) / "src/cli/dosna"
         self.randread = Path(build) / "bench/randread"
-        for program in (self.dosnafs, self.randread):
+        for program in (self.dosnafs, self.dosna, self.randread):
             if not program.exists():
                 raise SystemExit(f"run.py: {program} is not built")
         self.folder = Path(folder)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cli
 import costs
 import latency
 import listing
@@ -36,12 +37,13 @@ TOPICS = {
     "latency": latency.rows,
     "memory": memory.rows,
     "listing": listing.rows,
+    "cli": cli.rows,
 }
 
 
 def build():
     for command in (["cmake", "--preset", "release"],
-                    ["cmake", "--build", "--preset", "release", "--target", "dosnafs", "randread"]):
+                    ["cmake", "--build", "--preset", "release", "--target", "dosnafs", "dosna_cli", "randread"]):
         subprocess.run(command, cwd=TOP, check=True, stdout=subprocess.DEVNULL)
     return TOP / "build/release"
 
