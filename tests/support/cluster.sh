@@ -181,6 +181,8 @@ osd_crush_chooseleaf_type = 0
 mon_allow_pool_size_one = true
 mon_allow_pool_delete = true
 mon_max_pg_per_osd = 2000
+# else a PG of one copy hangs for good once its OSD was stopped for 16 s
+osd_pool_default_read_lease_ratio = 100
 [mon]
 mon_data = $DIR/mon
 # each creation of a pool waits for this
@@ -212,7 +214,8 @@ keyring = $DIR/client.dosna.keyring
 [client.rgw]
 rgw_data = $DIR/rgw
 log_file = $DIR/log/rgw.log
-rgw_frontends = beast endpoint=$ADDRESS:$rgw ssl_endpoint=$ADDRESS:$tls ssl_certificate=$DIR/tls.crt ssl_private_key=$DIR/tls.key
+# without tcp_nodelay a small answer takes 40 ms
+rgw_frontends = beast tcp_nodelay=1 endpoint=$ADDRESS:$rgw ssl_endpoint=$ADDRESS:$tls ssl_certificate=$DIR/tls.crt ssl_private_key=$DIR/tls.key
 rgw_thread_pool_size = 64
 rgw_run_sync_thread = false
 rgw_rados_pool_pg_num_min = 1

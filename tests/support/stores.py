@@ -100,7 +100,7 @@ def new():
 
 
 def fresh_name():
-    return f"test-{uuid.uuid4().hex[:12]}"
+    return f"test{uuid.uuid4().hex[:12]}"  # as a tenant of the gateway: no hyphens
 
 
 def read_env(path):
