@@ -7,7 +7,7 @@
 
 #define ROOT_ID 1
 #define PART_MASK UINT64_C(3) /* nodes are aligned to 8 bytes */
-#define SETTLE_NS 100000000L
+#define SETTLE_NS 1000000000L
 
 int tree_init(struct tree *tree)
 {

@@ -180,7 +180,7 @@ struct stream *tree_stream(struct node *node);
  * Wait a moment for a release that is probably on its way. The kernel tells of a close in two steps:
  * FLUSH, for which close() waits, and RELEASE, for which nobody does. A truncated file gets its full
  * size back at the release, so a stat() that follows the close() at once may overtake it on another
- * thread. When every open handle has been flushed and not written since, it waits up to 100 ms.
+ * thread. When every open handle has been flushed and not written since, it waits up to a second.
  */
 void tree_settle(struct tree *tree, struct node *node);
 
