@@ -4,14 +4,14 @@
 #   sh packaging/install-deps.sh build|test
 set -eu
 
-build='build-essential cmake ninja-build pkg-config libfuse3-dev fuse3 libhdf5-dev libinih-dev
+build='build-essential cmake ninja-build pkg-config file libfuse3-dev fuse3 libhdf5-dev libinih-dev
        libcmocka-dev uthash-dev libpng-dev libtiff-dev libopenmpi-dev python3-numpy
        librados-dev libcurl4-openssl-dev libexpat1-dev libssl-dev'
 test="$build python3-h5py python3-zarr attr rsync openmpi-bin zsh
       ceph-mon ceph-osd ceph-mgr radosgw ceph-common openssl python3-rados python3-boto3
       python3-dask python3-nibabel python3-pil python3-scipy python3-tifffile libtiff-tools teem-apps
       imagej xauth xvfb libinsighttoolkit5-dev
-      debootstrap file lintian man-db rpm"
+      debootstrap lintian man-db rpm"
 
 case ${1-} in
 build) wanted=$build ;;

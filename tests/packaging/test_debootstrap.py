@@ -12,7 +12,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from packages import SOURCE, WORK, deb, has_backend, run
+from packages import SOURCE, STAGE, WORK, deb, has_backend, run
 
 # What the system itself changes: caches and dpkg's own notes.
 NOT_OURS = re.compile(r"^/(proc|sys|dev|run|tmp)(/|$)|^/var/(cache|log)/|^/var/lib/(dpkg|apt|systemd)/|^/etc/ld\.so\.cache$")
@@ -53,6 +53,8 @@ def why_not():
         return "nothing can be mounted here"
     if not release() or not mirror():
         return "this machine is no Debian"
+    if not STAGE.exists():
+        return "no packages were built"
     return None
 
 
@@ -60,7 +62,9 @@ class System:
     """A Debian in a folder, with a mount namespace of its own that lives until close()."""
 
     def __init__(self, base):
-        self.root = Path(tempfile.mkdtemp(prefix="dosna-debian-", dir=WORK))
+        for left in WORK.glob("debian-*"): # by a test that was killed
+            shutil.rmtree(left)
+        self.root = Path(tempfile.mkdtemp(prefix="debian-", dir=WORK))
         run("cp", "-a", f"{base}/.", self.root)
         self.keeper = subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "sh", "-c", 'echo ready; read x'],
@@ -108,20 +112,19 @@ def base_system():
 
 @unittest.skipIf(why_not(), why_not())
 class Debian(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
+    def setUp(self):
         try:
             base = base_system()
         except AssertionError as error:
-            raise unittest.SkipTest(f"debootstrap: {str(error).splitlines()[-1]}") from None
-        cls.system = System(base)
-        cls.addClassCleanup(cls.system.close)
-        (cls.system.root / "packages").mkdir()
+            self.skipTest(f"debootstrap: {str(error).splitlines()[-1]}")
+        self.system = System(base)
+        self.addCleanup(self.system.close)
+        (self.system.root / "packages").mkdir()
         for name in INSTALLED:
-            shutil.copy(deb(name), cls.system.root / "packages")
-        shutil.copy("/etc/resolv.conf", cls.system.root / "etc/resolv.conf")
-        cls.system.run("apt-get update -q || true") # without a network, what is kept will do
-        shutil.copytree(SOURCE / "tests/data/pool", cls.system.root / "srv/pool")
+            shutil.copy(deb(name), self.system.root / "packages")
+        shutil.copy("/etc/resolv.conf", self.system.root / "etc/resolv.conf")
+        self.system.run("apt-get update -q || true") # without a network, what is kept will do
+        shutil.copytree(SOURCE / "tests/data/pool", self.system.root / "srv/pool")
 
     def test_install_mount_purge(self):
         system = self.system

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packages import BUILD, CMAKE, PACKAGES, SOURCE, STAGE, deb, has_backend, run
 
-LIBDIR = next(iter(STAGE.glob("usr/lib/**/libdosna.so.0"))).parent
+LIBDIR = next(STAGE.glob("usr/lib/**/libdosna.so.0"), STAGE).parent
 MODULES = [name for name in ("ceph", "s3") if has_backend(name)]
 ENVIRONMENT = {**os.environ, "LD_LIBRARY_PATH": str(LIBDIR)}
 
@@ -20,7 +20,12 @@ def needs(tool):
     return unittest.skipUnless(shutil.which(tool), f"{tool} is not installed")
 
 
-class Debian(unittest.TestCase):
+@unittest.skipUnless(STAGE.exists(), "no packages were built")
+class PackageCase(unittest.TestCase):
+    pass
+
+
+class Debian(PackageCase):
     @needs("lintian")
     def test_lintian(self):
         root = ["--allow-root"] if os.geteuid() == 0 else []
@@ -44,7 +49,7 @@ class Debian(unittest.TestCase):
         self.assertNotIn("[fault]", shown)
 
 
-class Rpm(unittest.TestCase):
+class Rpm(PackageCase):
     def listed(self, name):
         found = [path for path in BUILD.glob(f"{name}-[0-9]*.rpm")]
         self.assertEqual(len(found), 1, name)
@@ -76,7 +81,7 @@ class Rpm(unittest.TestCase):
         self.assertEqual(run("rpm", "-qcp", path).strip(), "/etc/dosnafs.conf")
 
 
-class ManPages(unittest.TestCase):
+class ManPages(PackageCase):
     @needs("man")
     def test_warnings(self):
         for page in sorted((SOURCE / "man").iterdir()):
@@ -113,7 +118,7 @@ class ManPages(unittest.TestCase):
                 self.assertRegex(page, rf"(Fl|\|) {option[1:]}\b", f"{command}: no {option}")
 
 
-class Library(unittest.TestCase):
+class Library(PackageCase):
     """examples/read_slab.c, built against what was installed, reads a dataset of the fixtures."""
 
     def setUp(self):
@@ -156,7 +161,7 @@ class Library(unittest.TestCase):
 
 
 @unittest.skipUnless(MODULES, "built without modules")
-class Modules(unittest.TestCase):
+class Modules(PackageCase):
     """The installed library finds its modules beside itself, wherever that is."""
 
     def mount(self, backend, options):
@@ -185,7 +190,7 @@ class Modules(unittest.TestCase):
             self.assertEqual(said, f"dosnafs: backend {backend} is not installed: install dosnafs-backend-{backend}\n")
 
 
-class Unit(unittest.TestCase):
+class Unit(PackageCase):
     @needs("systemd-analyze")
     def test_systemd(self):
         """The template is one that systemd reads without a complaint."""

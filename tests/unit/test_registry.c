@@ -84,14 +84,13 @@ static void test_names(void **unused)
     assert_null(registry_find(""));
 }
 
-static void test_connecting_loads(void **unused)
+static void test_connecting(void **unused)
 {
     struct store_settings settings = { 0 };
     static struct stats stats;
     struct store *store;
 
     (void)unused;
-    assert_int_equal(store_open(registry_find("good"), "conn", NULL, &settings, &stats, &store), -EKEYREJECTED);
     assert_int_equal(store_open(registry_find("absent"), "conn", NULL, &settings, &stats, &store), -EINVAL);
 }
 
@@ -100,7 +99,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_that_is_built_in), cmocka_unit_test(test_a_module),
         cmocka_unit_test(test_what_is_refused),      cmocka_unit_test(test_names),
-        cmocka_unit_test(test_connecting_loads),
+        cmocka_unit_test(test_connecting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
