@@ -193,19 +193,6 @@ static int clear(struct trial *trial)
     return error ? error : check_all(trial, CLONE, 0, 0);
 }
 
-/* Whatever there is of it. */
-static int delete_all(dn_connection *conn)
-{
-    static const char *const names[] = {NAME, MAPPED, CLONE};
-    int error = 0, failed;
-
-    for (int i = 0; i < 3; i++) {
-        failed = dn_delete(conn, names[i]);
-        error = error || failed == -ENOENT ? error : failed;
-    }
-    return error;
-}
-
 static const struct {
     const char *name;
     int (*fn)(struct trial *trial);
@@ -226,23 +213,23 @@ static int describe(struct trial *trial)
     return error ? error : example_cube(&trial->desc, "<u4", size, chunk_size);
 }
 
-/* All steps, and then nothing is left. What was there before stays, and is an error. */
+/* All steps, and then nothing is left. */
 static int work(struct example *example, double *seconds)
 {
+    static const char *const names[] = {NAME, MAPPED, CLONE, NULL};
     struct trial trial = {.example = example};
-    char text[DN_ERROR_MAX];
-    int error = describe(&trial), failed;
+    int error = dn_agree(example->conn, describe(&trial), NULL);
 
+    if (!error)
+        error = example_absent(example->conn, names);
+    if (error)
+        goto out;
     for (int i = 0; i < STEPS && !error; i++) {
         double begin = example_seconds();
         error = steps[i].fn(&trial);
         seconds[i] = example_seconds() - begin;
-        if (error == -EEXIST)
-            goto out;
     }
-    snprintf(text, sizeof text, "%s", dn_error_text(error));
-    failed = delete_all(example->conn);
-    error = error ? dn_fail(error, "%s", text) : failed;
+    error = example_delete(example->conn, names, error);
 out:
     dn_desc_clear(&trial.desc);
     return error;

@@ -66,9 +66,9 @@ static char **take_values(struct example_option *row, char **word)
     return word;
 }
 
-static int read_words(char **word, struct example_option *own)
+static int read_words(char **word, char **end, struct example_option *own)
 {
-    while (*word) {
+    while (word < end) {
         const char *name = strncmp(*word, "--", 2) == 0 ? *word + 2 : "";
         struct example_option *row = find_row(own, name);
 
@@ -114,10 +114,9 @@ int example_parse(struct example *example, int argc, char **argv, struct example
     const char *slash = strrchr(argv[0], '/');
     int error;
 
-    (void)argc;
     *example = (struct example){.program = slash ? slash + 1 : argv[0], .config = dn_config_new(),
                                 .team = {.size = 1}};
-    error = example->config ? read_words(argv + 1, own) : dn_fail(-ENOMEM, "out of memory");
+    error = example->config ? read_words(argv + 1, argv + argc, own) : dn_fail(-ENOMEM, "out of memory");
     if (!error && !shared[HELP].count)
         error = configure(example);
     if (!error && !shared[HELP].count)
@@ -217,6 +216,32 @@ int example_main(int argc, char **argv, struct example_option *own, int (*run)(s
     if (!error)
         error = example_disconnect(&example, run(&example));
     return example_end(&example, error);
+}
+
+int example_absent(dn_connection *conn, const char *const *names)
+{
+    int there = 0;
+
+    for (; *names && !there; names++) {
+        there = dn_has(conn, *names);
+        if (there > 0)
+            there = dn_fail(-EEXIST, "the connection holds a dataset '%s' already", *names);
+    }
+    return dn_agree(conn, there, NULL);
+}
+
+int example_delete(dn_connection *conn, const char *const *names, int error)
+{
+    char text[DN_ERROR_MAX];
+    int failed = 0;
+
+    snprintf(text, sizeof text, "%s", dn_error_text(error));
+    for (; *names && !failed; names++) {
+        failed = dn_delete(conn, *names);
+        if (failed == -ENOENT)
+            failed = 0;
+    }
+    return error ? dn_fail(error, "%s", text) : failed;
 }
 
 /* ---- small things ----------------------------------------------------------------------------------- */

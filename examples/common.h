@@ -59,6 +59,13 @@ static inline bool example_is_first(const struct example *example)
     return example->team.rank == 0;
 }
 
+/* Datasets that an example makes, by a list of names that ends with NULL. Collective. */
+
+/** 0; -EEXIST: there is one, which is somebody else's. */
+int example_absent(dn_connection *conn, const char *const *names);
+/** Delete those that are there. Returns `error` with its text, or what deleting them says. */
+int example_delete(dn_connection *conn, const char *const *names, int error);
+
 /** A whole number of at least 1. -EINVAL. */
 int example_number(const char *text, uint64_t *out);
 

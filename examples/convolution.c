@@ -234,19 +234,6 @@ static int create_data(dn_connection *conn, uint64_t data_size, uint64_t chunk_s
     return error;
 }
 
-/* Those that are there. */
-static int delete_datasets(dn_connection *conn, const char *const *names)
-{
-    int error = 0;
-
-    for (; *names && !error; names++) {
-        error = dn_delete(conn, *names);
-        if (error == -ENOENT)
-            error = 0;
-    }
-    return error;
-}
-
 /* ---- looking at the results --------------------------------------------------------------------------------- */
 
 static int compare_chunk(void *arg, const struct dn_part *part)
@@ -339,7 +326,7 @@ static int measure(struct experiment *experiment, int data, int chunk)
 
     for (int i = 0; i < experiment->axes.repeats && !error; i++) {
         if (i)
-            error = delete_datasets(experiment->conn, results);
+            error = example_delete(experiment->conn, results, 0);
         for (int test = 0; test < RESULT_TESTS && !error; test++) {
             double begin = example_seconds();
             error = steps[test](experiment);
@@ -376,16 +363,14 @@ static bool is_last(const struct experiment *experiment, int data, int chunk)
 static int do_chunk_size(struct experiment *experiment, int data, int chunk)
 {
     dn_connection *conn = experiment->conn;
-    char text[DN_ERROR_MAX];
-    int error = measure(experiment, data, chunk), failed = 0;
+    int error = measure(experiment, data, chunk);
 
     if (!error && example_is_first(experiment->example))
         error = report(experiment, data, chunk);
     error = dn_agree(conn, error, NULL);
-    snprintf(text, sizeof text, "%s", dn_error_text(error));
-    if (error || !options[KEEP].count || !is_last(experiment, data, chunk))
-        failed = delete_datasets(conn, all);
-    return error ? dn_fail(error, "%s", text) : failed;
+    if (!error && options[KEEP].count && is_last(experiment, data, chunk))
+        return 0;
+    return example_delete(conn, all, error);
 }
 
 static int do_chunk_sizes(struct experiment *experiment, int data)
@@ -472,31 +457,14 @@ static int read_options(struct experiment *experiment)
     return 0;
 }
 
-/* What is there already is somebody's. */
-static int check_names(dn_connection *conn)
+/* Rank 0's file. */
+static int open_result(struct experiment *experiment)
 {
-    int there = 0;
-
-    for (const char *const *name = all; *name && !there; name++) {
-        there = dn_has(conn, *name);
-        if (there > 0)
-            there = dn_fail(-EEXIST, "the connection holds a dataset '%s' already", *name);
-    }
-    return there;
-}
-
-/* Rank 0 does what only one may. */
-static int prepare(struct experiment *experiment)
-{
-    const struct result_axes *axes = &experiment->axes;
     char path[PATH_MAX];
-    int error = check_names(experiment->conn);
 
-    if (error)
-        return error;
     snprintf(path, sizeof path, "%s/result.h5", options[OUT].values[0]);
     return result_open(&experiment->result, path, dn_config_get(experiment->example->config, "backend"),
-                       experiment->example->team.size, axes);
+                       experiment->example->team.size, &experiment->axes);
 }
 
 static int run(struct example *example)
@@ -504,14 +472,17 @@ static int run(struct example *example)
     struct experiment experiment = {.example = example, .conn = example->conn, .result = {-1, -1}};
     int error = read_options(&experiment);
 
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* what fails is said in one line */
     if (!error) {
         experiment.seconds = calloc(result_at(&experiment.axes, experiment.axes.data_sizes, 0, 0, 0), sizeof(float));
         if (!experiment.seconds)
             error = dn_fail(-ENOMEM, "out of memory");
     }
-    if (!error && example_is_first(example))
-        error = prepare(&experiment);
     error = dn_agree(example->conn, error, NULL);
+    if (!error)
+        error = example_absent(example->conn, all);
+    if (!error)
+        error = dn_agree(example->conn, example_is_first(example) ? open_result(&experiment) : 0, NULL);
     if (!error)
         error = do_all(&experiment);
     result_close(&experiment.result);

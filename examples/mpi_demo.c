@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAME "mpi_demo"
+static const char *const names[] = {"mpi_demo", NULL};
 
 enum { SIZE, CHUNK_SIZE };
 
@@ -59,7 +59,7 @@ static int sweep(struct example *example, int axis,
 {
     double begin = example_seconds();
     dn_dataset *cube;
-    int error = dn_open(example->conn, NAME, &cube), failed;
+    int error = dn_open(example->conn, names[0], &cube), failed;
 
     if (!error) {
         error = do_slabs(&example->team, cube, axis, fn);
@@ -74,8 +74,7 @@ static int sweep(struct example *example, int axis,
 static int do_axis(struct example *example, const struct dn_desc *desc, int axis)
 {
     double megabytes = (double)dn_desc_nbytes(desc) / 1e6, write_seconds, read_seconds;
-    char text[DN_ERROR_MAX];
-    int error = dn_create(example->conn, NAME, desc, NULL), failed;
+    int error = dn_create(example->conn, names[0], desc, NULL);
 
     if (error)
         return error;
@@ -85,9 +84,7 @@ static int do_axis(struct example *example, const struct dn_desc *desc, int axis
     if (!error && example_is_first(example))
         printf("%u processes: written across axis %d %.0f MB/s, read across axis %d %.0f MB/s, verified\n",
                example->team.size, axis, megabytes / write_seconds, (axis + 1) % 3, megabytes / read_seconds);
-    snprintf(text, sizeof text, "%s", dn_error_text(error));
-    failed = dn_delete(example->conn, NAME);
-    return error ? dn_fail(error, "%s", text) : failed;
+    return example_delete(example->conn, names, error);
 }
 
 static int run(struct example *example)

@@ -125,7 +125,6 @@ int result_open(struct result_file *result, const char *path, const char *group,
     char name[256];
     int error;
 
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     snprintf(name, sizeof name, "/%s/%u", group, processes);
     result->dataset = -1;
     result->file = access(path, F_OK) == 0 ? H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT)
