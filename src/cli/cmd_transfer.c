@@ -2,13 +2,14 @@
 /*
  * load and save: between a file and a dataset, in one of two ways.
  *
- * As a stream: the file from beginning to end, in pieces, through the chunk cache, which puts chunks together
- * and stores each once. By parts: each chunk's part of the file by itself; for several processes, for kinds
+ * As a stream (stream.h): the file from beginning to end, in pieces, through the chunk cache, which puts chunks
+ * together and stores each once. By parts: each chunk's part of the file by itself; for several processes, for kinds
  * of files that are no stream, and where a slab of chunks does not fit in the cache. What a team cannot share,
  * rank 0 does.
  */
 #include "cli.h"
 #include "file.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -60,49 +61,60 @@ static int save_part(void *arg, const struct dn_part *part)
     return error;
 }
 
-static int load_piece(struct transfer *t, void *buffer, size_t length, uint64_t offset)
+static int take_from_file(void *arg, void *buffer, size_t length, uint64_t offset)
 {
+    struct transfer *t = arg;
     int error = t->file.kind->read(&t->file, buffer, length);
-    int64_t n;
 
-    if (error)
-        return error;
-    if (t->swap)
+    (void)offset;
+    if (!error && t->swap)
         swap_elements(&t->file.desc.dtype, buffer, length);
-    n = dn_pwrite(t->dataset, buffer, length, offset);
+    return error;
+}
+
+static int give_to_dataset(void *arg, void *buffer, size_t length, uint64_t offset)
+{
+    struct transfer *t = arg;
+    int64_t n = dn_pwrite(t->dataset, buffer, length, offset);
+
+    progress_add(t->progress, length);
     return n < 0 ? (int)n : 0;
 }
 
-static int save_piece(struct transfer *t, void *buffer, size_t length, uint64_t offset)
+static int take_from_dataset(void *arg, void *buffer, size_t length, uint64_t offset)
 {
+    struct transfer *t = arg;
     int64_t n = dn_pread(t->dataset, buffer, length, offset);
 
-    if (n < 0)
-        return (int)n;
+    return n < 0 ? (int)n : 0;
+}
+
+static int give_to_file(void *arg, void *buffer, size_t length, uint64_t offset)
+{
+    struct transfer *t = arg;
+
+    (void)offset;
     if (t->swap)
         swap_elements(&t->file.desc.dtype, buffer, length);
+    progress_add(t->progress, length);
     return t->file.kind->write(&t->file, buffer, length);
 }
 
-static int run_stream(struct transfer *t, int (*piece)(struct transfer *, void *, size_t, uint64_t))
+/* A pipe or a device may keep its thread for ever: it is left to the thread that signals interrupt. */
+static int run_stream(struct transfer *t, bool load)
 {
     const struct dn_desc *desc = dn_describe(t->dataset);
-    uint64_t nbytes = dn_desc_nbytes(desc), most = PIECE / desc->dtype.itemsize * desc->dtype.itemsize;
-    void *buffer;
-    int error = 0;
+    size_t most = PIECE / desc->dtype.itemsize * desc->dtype.itemsize;
+    struct stream stream = {.nbytes = dn_desc_nbytes(desc), .arg = t};
+    int error;
 
-    most = most ? most : desc->dtype.itemsize; /* whole elements, for swapping */
-    buffer = malloc(most);
-    if (!buffer)
-        return no_memory();
-    while (t->bytes < nbytes && !error) {
-        size_t length = (size_t)(nbytes - t->bytes < most ? nbytes - t->bytes : most);
-        error = interrupted() ? dn_fail(-EINTR, "interrupted") : piece(t, buffer, length, t->bytes);
-        if (!error)
-            t->bytes += length;
-        progress_add(t->progress, length);
-    }
-    free(buffer);
+    stream.piece = most ? most : desc->dtype.itemsize; /* whole elements, for swapping */
+    stream.take = load ? take_from_file : take_from_dataset;
+    stream.give = load ? give_to_dataset : give_to_file;
+    if (!is_special(t->file.path))
+        stream.apart = load ? take_from_file : give_to_file;
+    error = stream_run(&stream);
+    t->bytes = stream.done;
     if (!error)
         t->done = dn_desc_chunks(desc);
     return error;
@@ -123,7 +135,7 @@ static int run_parts_alone(struct transfer *t, dn_part_fn fn)
 }
 
 /* Collective. */
-static int run(struct transfer *t, dn_part_fn fn, int (*piece)(struct transfer *, void *, size_t, uint64_t))
+static int run(struct transfer *t, dn_part_fn fn)
 {
     const struct cli *cli = t->cli;
     int error = 0;
@@ -132,7 +144,7 @@ static int run(struct transfer *t, dn_part_fn fn, int (*piece)(struct transfer *
     if (t->parts)
         error = dn_each_chunk(t->dataset, fn, t, &t->done);
     else if (is_first(cli) && t->file.kind->read)
-        error = run_stream(t, piece);
+        error = run_stream(t, fn == load_part);
     else if (is_first(cli))
         error = run_parts_alone(t, fn);
     progress_end(t->progress);
@@ -308,7 +320,7 @@ static int load_data(struct transfer *t)
     if (!error)
         error = open_in_others(t);
     if (!error)
-        error = dn_agree(t->cli->conn, run(t, load_part, load_piece), NULL);
+        error = dn_agree(t->cli->conn, run(t, load_part), NULL);
     if (!error && is_first(t->cli) && t->file.kind->at_end && !t->parts)
         error = t->file.kind->at_end(&t->file);
     if (!error)
@@ -425,7 +437,7 @@ int cmd_save(struct cli *cli)
     if (!error)
         error = join_file(&t);
     if (!error)
-        error = dn_agree(cli->conn, run(&t, save_part, save_piece), NULL);
+        error = dn_agree(cli->conn, run(&t, save_part), NULL);
     error = say_how_far(&t, "saved", error);
     error = dn_agree(cli->conn, finish_dataset(t.dataset, error), NULL);
     error = end_file(&t, error);
