@@ -89,6 +89,8 @@ fi
 sh packaging/install-deps.sh test
 
 jobs=$(nproc)
+# Most tests wait for servers and limits, not for a processor.
+tests_at_once=$((2 * jobs))
 # ThreadSanitizer's shadow memory does not fit around every randomised layout.
 fixed=
 if setarch -R true 2>/dev/null; then
@@ -101,7 +103,7 @@ for preset in $presets; do
     rm -f "$results"
     if cmake --preset "$preset" && cmake --build --preset "$preset" -j "$jobs"; then
         # shellcheck disable=SC2086  # lists of words
-        $fixed ctest --preset "$preset" $only -j "$jobs" --output-junit "$PWD/$results" \
+        $fixed ctest --preset "$preset" $only -j "$tests_at_once" --output-junit "$PWD/$results" \
             --test-output-size-passed 1000000 --test-output-size-failed 1000000 || true
     fi
 done
