@@ -98,9 +98,11 @@ static int keep_text(char *texts[ATTRIBUTES], const char *name, const char *valu
     for (int i = 0; i < ATTRIBUTES; i++) {
         if (strcmp(name, names[i]) != 0 || texts[i] != NULL)
             continue;
+        if (length == 0) /* then there is no value */
+            value = "";
         if (length > LONGEST_ATTRIBUTE || memchr(value, '\0', length) != NULL)
             return dn_fail(-EPROTO, "bad metadata: %s is no text", name);
-        texts[i] = strndup(length > 0 ? value : "", length);
+        texts[i] = strndup(value, length);
         if (texts[i] == NULL)
             return dn_fail(-ENOMEM, "no memory for metadata");
     }

@@ -41,7 +41,8 @@ int ceph_write(rados_ioctx_t io, const char *object, rados_write_op_t op, uint64
  * A code of librados as the backend contract has it, with a text.
  *
  * librados says -ENOENT for every object of a pool that was deleted; here that is -EIO, so that no chunk
- * is taken for absent. (It costs a look at the map that the failed request has brought up to date.)
+ * is taken for absent once the client has heard of the deletion. (It costs a look at its map, which a failed request
+ * brings up to date, mostly before it fails.)
  */
 int ceph_fail(const struct ceph_pool *pool, int code);
 
