@@ -12,10 +12,11 @@ PASSTHROUGH = Path("/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c")
 class Mount:
     """A FUSE program in the foreground; the context ends with its unmount."""
 
-    def __init__(self, argv, mountpoint, stderr=None):
+    def __init__(self, argv, mountpoint, stderr=None, env=None):
         self.path = Path(mountpoint)
         self.path.mkdir(exist_ok=True)
-        self.process = subprocess.Popen([*map(str, argv), str(self.path)], stderr=stderr)
+        self.process = subprocess.Popen([*map(str, argv), str(self.path)], stderr=stderr,
+                                        env={**os.environ, **(env or {})})
         deadline = time.monotonic() + 60
         while not os.path.ismount(self.path):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -52,9 +53,10 @@ class Mount:
 
 
 class Programs:
-    """What is measured, and what with: `build` holds src/fs/dosnafs, src/cli/dosna and bench/randread."""
+    """What is measured, and what with: `build` holds what the target `bench` makes."""
 
     def __init__(self, build, folder):
+        self.build = Path(build)
         self.dosnafs = Path(build) / "src/fs/dosnafs"
         self.dosna = Path(build) / "src/cli/dosna"
         self.randread = Path(build) / "bench/randread"
@@ -73,7 +75,7 @@ class Programs:
                         "-o", str(target)], check=True)
         return target
 
-    def _mountpoint(self):
+    def mountpoint(self):
         self.count += 1
         return self.folder / f"mnt{self.count}"
 
@@ -83,14 +85,15 @@ class Programs:
         text = ",".join(f"{key}={value}" for key, value in options.items() if value is not None)
         return [str(self.dosnafs), "-o", text, pool.name]
 
-    def mount(self, pool, **options):
+    def mount(self, pool, env=None, prefix=(), **options):
+        """`prefix` is a command that runs another one."""
         argv = self.command(pool, **options)
-        return Mount([argv[0], "-f", *argv[1:]], self._mountpoint())
+        return Mount([*prefix, argv[0], "-f", *argv[1:]], self.mountpoint(), env=env)
 
     def mount_passthrough(self, source, cache):
         # libfuse 3.14 warns about its own default, so its standard error goes nowhere.
         return Mount([self.passthrough, "-f", "-o", f"source={source},cache={cache}"],
-                     self._mountpoint(), stderr=subprocess.DEVNULL)
+                     self.mountpoint(), stderr=subprocess.DEVNULL)
 
     def scratch(self, name):
         """An empty folder."""

@@ -18,6 +18,7 @@ import costs
 import latency
 import listing
 import memory
+import object_stores
 import random_reads
 import sequential
 import volume
@@ -38,12 +39,14 @@ TOPICS = {
     "memory": memory.rows,
     "listing": listing.rows,
     "cli": cli.rows,
+    "ceph": object_stores.ceph_rows,
+    "s3": object_stores.s3_rows,
 }
 
 
 def build():
     for command in (["cmake", "--preset", "release"],
-                    ["cmake", "--build", "--preset", "release", "--target", "dosnafs", "dosna_cli", "randread"]):
+                    ["cmake", "--build", "--preset", "release", "--target", "bench"]):
         subprocess.run(command, cwd=TOP, check=True, stdout=subprocess.DEVNULL)
     return TOP / "build/release"
 
