@@ -10,12 +10,13 @@ PASSTHROUGH = Path("/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c")
 
 
 class Mount:
-    """A FUSE program in the foreground; the context ends with its unmount."""
+    """A FUSE program in the foreground; the context ends with its unmount. What a `quiet` one says is lost."""
 
-    def __init__(self, argv, mountpoint, stderr=None, env=None):
+    def __init__(self, argv, mountpoint, quiet=False, env=None):
         self.path = Path(mountpoint)
         self.path.mkdir(exist_ok=True)
-        self.process = subprocess.Popen([*map(str, argv), str(self.path)], stderr=stderr,
+        output = subprocess.DEVNULL if quiet else None
+        self.process = subprocess.Popen([*map(str, argv), str(self.path)], stdout=output, stderr=output,
                                         env={**os.environ, **(env or {})})
         deadline = time.monotonic() + 60
         while not os.path.ismount(self.path):
@@ -93,7 +94,7 @@ class Programs:
     def mount_passthrough(self, source, cache):
         # libfuse 3.14 warns about its own default, so its standard error goes nowhere.
         return Mount([self.passthrough, "-f", "-o", f"source={source},cache={cache}"],
-                     self.mountpoint(), stderr=subprocess.DEVNULL)
+                     self.mountpoint(), quiet=True)
 
     def scratch(self, name):
         """An empty folder."""
