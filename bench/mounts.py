@@ -92,7 +92,7 @@ class Programs:
         return Mount([*prefix, argv[0], "-f", *argv[1:]], self.mountpoint(), env=env)
 
     def mount_passthrough(self, source, cache):
-        # libfuse 3.14 warns about its own default, so its standard error goes nowhere.
+        # libfuse 3.14 warns about its own default.
         return Mount([self.passthrough, "-f", "-o", f"source={source},cache={cache}"],
                      self.mountpoint(), quiet=True)
 

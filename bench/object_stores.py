@@ -44,7 +44,7 @@ def _rows(cluster, store, quick, peers):
     yield from _read_rows(store, shape, source, peers, 3 if quick else 5)
     yield from _write_rows(store, shape, source, 3 if quick else 5)
     yield from _cube_rows(store, 1 if quick else 3)
-    yield from _delay_rows(cluster, store, quick)
+    yield from _delay_rows(cluster, store, shape, 1 if quick else 3)
 
 
 # ---- sequential
@@ -62,12 +62,17 @@ def _read_rows(store, shape, source, peers, repeats):
         with mount("flat") as there:
             return seconds(dd, there.path / source.name, "/dev/null")
 
+    def fuse_alone():
+        with store.programs.mount_passthrough(source.parent, "auto") as there:
+            return seconds(dd, there.path / source.name, "/dev/null")
+
     if peers:
         store.put_flat("flat", source)
-    took = medians(repeats, ours=ours, library=lambda: store.transfer("get", "volume", shape, NJOBS),
+    took = medians(repeats, ours=ours, library=lambda: store.transfer("get", "volume", shape, NJOBS), fuse=fuse_alone,
                    **{name: lambda mount=mount: peer(mount) for name, mount in peers.items()})
     what = f"{store.name}: sequential read, dd bs=1M, fresh mount"
     yield _row(what, size, took, "library", store.library, 0.9)
+    yield _row(what, size, took, "fuse", "passthrough_ll, no store at all,", None)
     for name in peers:
         yield _row(what, size, took, name, name, 1)
     requests, fetched = sum(stats[name] for name in REQUESTS), stats["dosnafs_chunk_get_bytes_total"]
@@ -133,19 +138,16 @@ def _cube_rows(store, repeats):
 
 # ---- far away
 
-def _delay_rows(cluster, store, quick):
-    shape = (128, 512, 512) if quick else (256, 1024, 1024)
+def _delay_rows(cluster, store, shape, repeats):
     size = nbytes(shape)
-    store.create("far", shape)
-    store.transfer("put", "far", shape, NJOBS)
     with cluster.away(DELAY) as prefix:
         for njobs in (8, 32):
             def ours():
                 with store.mount(prefix=prefix, njobs=njobs) as mount:
-                    return seconds(dd, mount.data("far"), "/dev/null")
+                    return seconds(dd, mount.data("volume"), "/dev/null")
 
-            took = medians(1 if quick else 3, ours=ours,
-                           library=lambda: store.transfer("get", "far", shape, njobs, prefix))
+            took = medians(repeats, ours=ours,
+                           library=lambda: store.transfer("get", "volume", shape, njobs, prefix))
             took["bound"] = size * DELAY / njobs / nbytes(CHUNK)
             what = f"{store.name}: 20 ms a request, sequential, njobs={njobs}"
             yield _row(what, size, took, "bound", "bound", 0.9)
