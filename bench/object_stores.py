@@ -2,8 +2,9 @@
 """ceph and s3 on servers of this machine, against the same objects by librados and libcurl, rclone, s3fs and DosNa.
 
 The servers take their share of the processors, whoever asks: what counts is the ratio on one cluster in one run.
-Each measurement has a mount of its own, which is not timed, and neither is the connecting of the others. rclone and s3fs
-read the same number of bytes as one object, with their own defaults. A writer's time ends when all is stored.
+Each measurement has a mount of its own, which is not timed, and neither is the connecting of the others. rclone
+and s3fs read the same number of bytes as one object, with their own defaults. A writer's time ends when all is
+stored.
 """
 import itertools
 
@@ -18,20 +19,21 @@ DELAY = 0.02
 # MB/s of DosNa in Python on such servers, 256³ uint16 in chunks of 64³: measured once, not in this run.
 DOSNA = {"ceph": {"new": 28, "over": 51, "read": 124, "planes": 2.5},
          "s3": {"new": 7.5, "over": 15, "read": 41, "planes": 0.5}}
-REQUESTS = [f"dosnafs_{name}_total" for name in ("chunk_gets", "chunk_puts", "chunk_deletes", "chunk_copies", "chunk_has",
-                                                 "lists", "metadata_requests", "retries")]
+REQUESTS = [f"dosnafs_{name}_total" for name in
+            ("chunk_gets", "chunk_puts", "chunk_deletes", "chunk_copies", "chunk_has", "lists", "metadata_requests",
+             "retries")]
 
 
 def ceph_rows(programs, quick):
-    with Cluster(programs, "mon osd") as cluster:
-        yield from _rows(cluster, CephStore(programs, cluster), quick, {})
+    with Cluster(programs, "mon osd") as cluster, CephStore(programs, cluster) as store:
+        yield from _rows(cluster, store, quick, {})
 
 
 def s3_rows(programs, quick):
-    with Cluster(programs, "mon osd rgw") as cluster:
-        store = S3Store(programs, cluster)
-        yield from _rows(cluster, store, quick, store.peers())
-        for name in {"rclone", "s3fs"} - set(store.peers()):
+    with Cluster(programs, "mon osd rgw") as cluster, S3Store(programs, cluster) as store:
+        peers = store.peers()
+        yield from _rows(cluster, store, quick, peers)
+        for name in {"rclone", "s3fs"} - set(peers):
             yield Row("s3: sequential read", "", f"{name} is not installed", goal=1)
 
 

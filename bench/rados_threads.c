@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The chunks of a dataset in a Ceph pool by librados alone, each request by a thread that waits for it: see chunks.h. */
+/* The chunks of a dataset in a Ceph pool by librados alone; each thread waits for its request. See chunks.h. */
 #include "chunks.h"
 
 #include <errno.h>

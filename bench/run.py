@@ -4,10 +4,14 @@
 
 Medians of repetitions that alternate between the sides; a table at the end. Trust ratios and counts, not MB/s.
 Builds the release preset first, unless --build names a folder that is built already.
+
+The topics ceph and s3 start a Ceph cluster of their own, in memory (4 GB), and stop it. They need what the tests
+need, root for a network with delays, and, for s3, the Debian packages rclone and s3fs.
 """
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -78,6 +82,7 @@ def main():
     if not PASSTHROUGH.exists():
         parser.exit(1, f"run.py: {PASSTHROUGH} is not there: install libfuse3-dev with its documentation\n")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
     built = Path(args.build or build()).resolve()
     folder = Path(tempfile.mkdtemp(prefix="dosnafs-bench-", dir=args.dir))
     try:

@@ -58,11 +58,17 @@ class Cluster:
 
 
 class Store:
-    """A new connection on a cluster, by dosnafs and without a filesystem."""
+    """A new connection on a cluster, by dosnafs and without a filesystem; the context ends with its end."""
 
     def __init__(self, programs, pool, threads):
         self.programs, self.pool = programs, pool
         self.threads = programs.build / "bench" / threads
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.pool.remove()
 
     def create(self, name, shape):
         self.pool.stored.create(name, shape, DTYPE, CHUNK)
