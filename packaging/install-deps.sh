@@ -9,7 +9,7 @@ build='build-essential cmake ninja-build pkg-config file libfuse3-dev fuse3 libh
        librados-dev libcurl4-openssl-dev libexpat1-dev libssl-dev'
 test="$build python3-h5py python3-zarr attr rsync openmpi-bin zsh
       ceph-mon ceph-osd ceph-mgr radosgw ceph-common openssl python3-rados python3-boto3
-      python3-dask python3-nibabel python3-pil python3-scipy python3-tifffile libtiff-tools teem-apps
+      python3-aiohttp python3-dask python3-fsspec python3-nibabel python3-pil python3-scipy python3-tifffile libtiff-tools teem-apps
       imagej xauth xvfb libinsighttoolkit5-dev
       debootstrap lintian man-db rpm"
 

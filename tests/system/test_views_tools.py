@@ -2,18 +2,15 @@
 """Views opened by the tools that they are for, as Debian 12 packages them."""
 import functools
 import glob
-import http.client
-import http.server
 import os
 import shutil
 import subprocess
 import tempfile
-import threading
 import unittest
 
 import numpy
 
-from views import VIEWS, ODD_NAMES, ViewsCase, mounted_name, read
+from views import VIEWS, ODD_NAMES, ViewsCase, mounted_name, read, write_at
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHAPE, CHUNK = (5, 33, 47), (2, 16, 20)
@@ -135,10 +132,34 @@ saveAs("Raw Data", "{folder}/{i}-raw");
 close();
 """
 
-    def test_all(self):
+    BIG = """
+run("TIFF Virtual Stack...", "open=[{tif}]");
+print(nSlices, is("Virtual Stack"));
+slices = newArray({slices});
+for (i = 0; i < slices.length; i++) {{
+    setSlice(slices[i]);
+    run("Duplicate...", "title=one");
+    saveAs("Raw Data", "{folder}/" + slices[i]);
+    close();
+}}
+"""
+
+    def setUp(self):
+        super().setUp()
         if not os.path.exists(self.JAR):
             self.skipTest("imagej is not installed")
         self.need("java", "xvfb-run")
+
+    def run_macro(self, macro):
+        """What it prints, a list of words a line."""
+        path = os.path.join(self.folder, "macro.ijm")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(macro)
+        done = self.run_tool("xvfb-run", "-a", "java", "-Duser.home=" + self.folder, "-cp", self.JAR, "ij.ImageJ",
+                             "-batch", path)
+        return [line.split() for line in done.stdout.decode().splitlines() if line.strip()]
+
+    def test_all(self):
         m = self.mount()
         kinds = {"|u1": "8-bit", "<u2": "16-bit Unsigned", ">u2": "16-bit Unsigned", ">f4": "32-bit Real",
                  "<f4": "32-bit Real"}
@@ -149,17 +170,31 @@ close();
             macro += self.MACRO.format(tif=m.file(*VIEWS, f"a{i}.tif"), data=m.file(f"a{i}", "data"), kind=kind,
                                        shape=SHAPE, order="little-endian" if dtype[0] == "<" else "",
                                        folder=self.folder, i=i)
-        with open(os.path.join(self.folder, "macro.ijm"), "w", encoding="utf-8") as file:
-            file.write(macro)
-        done = self.run_tool("xvfb-run", "-a", "java", "-Duser.home=" + self.folder, "-cp", self.JAR, "ij.ImageJ",
-                             "-batch", os.path.join(self.folder, "macro.ijm"))
-        lines = [line.split() for line in done.stdout.decode().splitlines() if line.strip()]
+        lines = self.run_macro(macro)
         for i, array in want.items():
             for way, line in (("tif", lines[2 * i]), ("raw", lines[2 * i + 1])):
                 with self.subTest(dtype=array.dtype.str, way=way):
                     self.assertEqual(list(map(int, line[:5])), [47, 33, 5, array.dtype.itemsize * 8, 1])
                     found = read(os.path.join(self.folder, f"{i}-{way}"))
                     self.assertEqual(found, array.astype(array.dtype.newbyteorder(">")).tobytes())
+
+    def test_beyond_4_gib(self):
+        """A stack of 11 GiB, of which nothing but a few chunks is stored: ImageJ counts planes in 64 bits."""
+        m = self.mount()
+        m.create("a", shape="3000, 1024, 2048", dtype="<u2", chunk_size="8, 256, 1024", fillvalue="7")
+        self.assertGreater(os.path.getsize(m.file(*VIEWS, "a.tif")), 11 << 30)
+        want = {}
+        for number in (1, 1025, 1500, 3000):
+            want[number] = numpy.full((1024, 2048), 7, "<u2")
+            want[number][300:600, 1000:1100] = random_array("<u2", (300, 100), number)
+            rows = want[number][300:600].tobytes()
+            self.assertEqual(write_at(m.file("a", "data"), rows, ((number - 1) * 1024 + 300) * 4096), len(rows))
+        lines = self.run_macro(self.BIG.format(tif=m.file(*VIEWS, "a.tif"), folder=self.folder,
+                                               slices=",".join(map(str, want))))
+        self.assertEqual(lines[0], ["3000", "1"])
+        for number, array in want.items():
+            with self.subTest(slice=number):
+                self.assertEqual(read(os.path.join(self.folder, str(number))), array.astype(">u2").tobytes())
 
 
 class ItkTest(ToolCase):
@@ -274,8 +309,8 @@ class ZarrTest(ToolCase):
                     self.assertEqual(found[:].tobytes(), m.read(name))
                     self.assertEqual(sorted(os.listdir(m.file(*VIEWS, name + ".zarr"))), [".zarray", ".zattrs"])
 
-    def test_group_and_server(self):
-        """The views directory is a group, and any web server can serve it. Dask reads the array."""
+    def test_group(self):
+        """The views directory is a group. Dask reads the array."""
         import dask.array
         import zarr
         m = self.mount(views="v")
@@ -286,16 +321,28 @@ class ZarrTest(ToolCase):
         self.assertEqual(lazy.chunksize, CHUNK)
         self.assertEqual(int(lazy.astype("u8").sum().compute()), int(array.astype("u8").sum()))
         self.assertTrue((lazy[1:, ::2].compute() == array[1:, ::2]).all())
-        handler = functools.partial(QuietHandler, directory=m.file("v"))
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
+
+    def test_web_server(self):
+        """Any web server can serve the directory: what is not stored is its 404."""
+        import zarr
+        m = self.mount(views="v")
+        array = random_array("<u2")
+        array[:2] = 0
+        self.array(m, "a", array, CHUNK)
+        m.create("sparse", shape="5, 33, 47", dtype=">f4", chunk_size="2, 16, 20", fillvalue="nan")
+        write_at(m.file("sparse", "data"), b"\x3f\x80\0\0", 4 * 47)
+        want = numpy.full(SHAPE, numpy.nan, ">f4")
+        want[0, 1, 0] = 1
+        with subprocess.Popen(["/usr/bin/python3", "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"],
+                              cwd=m.file("v"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
             try:
-                found = zarr.open(HttpStore(server.server_address[1], "/a.zarr/"), "r")
-                self.assertTrue((found[:] == array).all())
+                # "Serving HTTP on 127.0.0.1 port 4711 ..."
+                address = "http://127.0.0.1:" + server.stdout.readline().decode().split(" port ")[1].split()[0]
+                self.assertTrue((zarr.open(address + "/a.zarr", "r")[:] == array).all())
+                self.assertEqual(zarr.open(address + "/sparse.zarr", "r")[:].tobytes(), want.tobytes())
+                self.assertEqual(zarr.open_group(address, "r")["a.zarr"].shape, SHAPE)
             finally:
-                server.shutdown()
-                thread.join()
+                server.terminate()
 
     def test_stored_chunks(self):
         """One request a chunk, the stored object's own bytes, and what is not stored is not there."""
@@ -314,37 +361,6 @@ class ZarrTest(ToolCase):
             file.seek(4 * 7 + 6)
             file.write(b"\x05")
         self.assertEqual(read(os.path.join(path, "1.1")), b"\x09\x09\x05" + bytes([9]) * 13)
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-class HttpStore(dict):
-    """A read-only Zarr store over plain GETs."""
-
-    def __init__(self, port, prefix):
-        super().__init__()
-        self.port, self.prefix = port, prefix
-
-    def __getitem__(self, key):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
-        try:
-            connection.request("GET", self.prefix + key)
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise KeyError(key)
-        return body
-
-    def __contains__(self, key):
-        try:
-            return self[key] is not None
-        except KeyError:
-            return False
 
 
 class PngTest(ToolCase):
