@@ -51,6 +51,14 @@ static void check_pages(struct fs *fs, struct handle *handle)
     pthread_mutex_unlock(&fs->tree.lock);
 }
 
+static void release_view(struct fs *fs, struct handle *handle)
+{
+    tree_put(&fs->tree, handle->of);
+    view_close(handle->view);
+    free(handle->view);
+    files_give_back(handle->dataset);
+}
+
 static int open_view(struct fs *fs, struct handle *handle)
 {
     struct node *node = handle->node;
@@ -68,18 +76,15 @@ static int open_view(struct fs *fs, struct handle *handle)
         free(handle->view);
         return err;
     }
+    handle->of = tree_get(&fs->tree, node->view->dataset);
+    if (!handle->of) {
+        release_view(fs, handle);
+        return dn_fail(-ENOMEM, "no memory");
+    }
     handle->direct_io = fs->cache == CACHE_NEVER;
     check_pages(fs, handle);
     learn(fs, node, handle->dataset, handle->view);
     return 0;
-}
-
-static void release_view(struct fs *fs, struct handle *handle)
-{
-    (void)fs;
-    view_close(handle->view);
-    free(handle->view);
-    files_give_back(handle->dataset);
 }
 
 static int64_t read_view(struct fs *fs, struct handle *handle, char *buffer, size_t size, uint64_t offset)
@@ -88,18 +93,13 @@ static int64_t read_view(struct fs *fs, struct handle *handle, char *buffer, siz
     return view_read(handle->view, handle->dataset, buffer, size, offset);
 }
 
-/** The pages that the kernel has of `data` are old from now on. */
+/** The pages that the kernel has of `data`, whatever it is called by now, are old from now on. */
 static void mark_data(struct fs *fs, const struct handle *handle)
 {
-    struct node *node = tree_find(&fs->tree, handle->node->view->dataset);
-
-    if (!node)
-        return;
     pthread_mutex_lock(&fs->tree.lock);
-    node->pages_stale = true;
-    node->facts.mtime_ns = dn_mtime_ns(handle->dataset);
+    handle->of->pages_stale = true;
+    handle->of->facts.mtime_ns = dn_mtime_ns(handle->dataset);
     pthread_mutex_unlock(&fs->tree.lock);
-    tree_put(&fs->tree, node);
 }
 
 static int64_t write_view(struct fs *fs, struct handle *handle, const char *buffer, size_t size, uint64_t offset)

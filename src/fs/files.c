@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define NAME_SHOWN 256
+#define VIEW_TIMEOUT 1.0
 
 const struct file_type *files_type(const struct node *node, enum node_part part)
 {
@@ -107,6 +108,8 @@ double files_timeout(struct fs *fs, struct node *node, enum node_part part)
 {
     bool changes;
 
+    if (node->view) /* the kernel is not told when its dataset goes */
+        return fs->timeout < VIEW_TIMEOUT ? fs->timeout : VIEW_TIMEOUT;
     if (node->kind != NODE_DATASET || part == PART_SELF)
         return fs->timeout;
     pthread_mutex_lock(&fs->tree.lock);
@@ -172,7 +175,10 @@ int files_open_name(struct fs *fs, const char *name, dn_dataset **out)
 
 int files_open_slice(struct fs *fs, const struct node *node, dn_dataset **out, struct dn_slice *slice)
 {
-    int err = files_open_name(fs, node->view->dataset, out);
+    pthread_mutex_lock(&fs->tree.lock);
+    bool gone = !node->named;
+    pthread_mutex_unlock(&fs->tree.lock);
+    int err = gone ? -ESTALE : files_open_name(fs, node->view->dataset, out);
 
     if (err)
         return err;

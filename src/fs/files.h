@@ -49,7 +49,8 @@ struct handle {
     uint64_t nbytes;
     atomic_bool idle;    /* flushed, and not written since */
 
-    struct view *view;   /* a view's file */
+    struct view *view;   /* a view's file, */
+    struct node *of;     /* and the pinned node of its dataset */
     struct zarr_file *chunk; /* a chunk in a Zarr directory */
 
     char *text;          /* .meta and generated text: what is read, and for .meta what was written */
@@ -103,7 +104,7 @@ int files_dataset(struct fs *fs, struct node *node, dn_dataset **out);
 int files_open_name(struct fs *fs, const char *name, dn_dataset **out);
 
 /** Open the dataset of a view's node and read its expression. -ENOENT: the dataset that has the name now has no
- *  such slice. */
+ *  such slice; -ESTALE: the view was one of another dataset, and the kernel looks its name up again. */
 int files_open_slice(struct fs *fs, const struct node *node, dn_dataset **out, struct dn_slice *slice);
 
 /** The size and time that facts tell. */

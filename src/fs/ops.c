@@ -111,7 +111,7 @@ static int fill_entry(struct fs *fs, const struct place *place, struct fuse_entr
         return 0;
     }
     out->attr_timeout = files_timeout(fs, place->node, place->part);
-    out->entry_timeout = fs->timeout;
+    out->entry_timeout = place->node->view ? out->attr_timeout : fs->timeout;
     return 0;
 }
 

@@ -111,6 +111,20 @@ static void reap(struct tree *tree, struct node *node)
     node_free(node);
 }
 
+/** What dataset `name` was is gone or has another name; called with the lock. */
+static void unname_views(struct tree *tree, const char *name)
+{
+    struct node *node, *next;
+
+    HASH_ITER(hh, tree->by_path, node, next)
+    {
+        if (strcmp(node->view->dataset, name) == 0) {
+            unname(tree, node);
+            reap(tree, node);
+        }
+    }
+}
+
 static struct node *find(struct tree *tree, const char *name)
 {
     struct node *node;
@@ -243,6 +257,7 @@ void tree_drop(struct tree *tree, struct node *node)
     draft_free(node->draft);
     node->draft = NULL;
     unname(tree, node);
+    unname_views(tree, node->name);
     pthread_mutex_unlock(&tree->lock);
 }
 
@@ -262,6 +277,7 @@ int tree_rename(struct tree *tree, struct node *node, const char *name)
         reap(tree, other);
     }
     unname(tree, node);
+    unname_views(tree, node->name);
     free(node->name);
     node->name = copy;
     err = enter(tree, node);

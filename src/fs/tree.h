@@ -157,7 +157,8 @@ void tree_put(struct tree *tree, struct node *node);
 void tree_told(struct tree *tree, struct node *node);
 /** The kernel forgot `count` lookups. */
 void tree_forget(struct tree *tree, struct node *node, uint64_t count);
-/** The dataset or draft is gone: the name is free, hidden files and the draft are forgotten. */
+/** The dataset or draft is gone: the name is free, hidden files and the draft are forgotten. Its views lose their
+ *  names too, here and at a rename, so that views of what has the name next are other inodes. */
 void tree_drop(struct tree *tree, struct node *node);
 /** The node is called `name` from now on; a node that had the name loses it. 0 or -ENOMEM. */
 int tree_rename(struct tree *tree, struct node *node, const char *name);

@@ -8,6 +8,7 @@ import unittest
 
 import numpy
 
+from mounted import wait_for
 from views import VIEWS, ODD_NAMES, ViewsCase, mounted_name, read, write_at
 
 SUFFIXES = [".btf", ".mhd", ".nhdr", ".nii", ".npy", ".png", ".tif", ".zarr"]
@@ -154,6 +155,29 @@ class CoherenceTest(ViewsCase):
     def test_never(self):
         self.check_both_ways(cache="never")
 
+    def test_renamed_while_open(self):
+        """What is written through a view goes to the dataset that it was opened for, under its new name."""
+        m = self.mount()
+        data = bytearray(os.urandom(384))
+        m.create("a", **META)
+        m.write("a", data)
+        with open(m.file(*VIEWS, "a.npy"), "r+b", buffering=0) as whole, \
+                open(m.file(*VIEWS, "a[2].raw"), "r+b", buffering=0) as part:
+            os.rename(m.file("a"), m.file("b"))
+            for turn in range(3):
+                self.assertEqual(m.read("b"), data)
+                data[turn:turn + 3] = os.urandom(3)
+                data[192 + turn:195 + turn] = os.urandom(3)
+                self.assertEqual(os.pwrite(whole.fileno(), data[turn:turn + 3], 4096 + turn), 3)
+                self.assertEqual(os.pwrite(part.fileno(), data[192 + turn:195 + turn], turn), 3)
+        self.assertEqual(m.read("b"), data)
+        self.assertEqual(read(m.file(*VIEWS, "b.npy"))[4096:], data)
+        for name in ("a.npy", "a[2].raw", "a.zarr/.zarray"):
+            self.assertErrno(errno.ENOENT, read, m.file(*VIEWS, name))
+        m.umount()
+        m = self.mount()
+        self.assertEqual(m.read("b"), data)
+
     def test_other_mount(self):
         one, two = self.mount(), self.mount()
         one.create("a", **META)
@@ -197,29 +221,65 @@ class BadInputTest(ViewsCase):
         self.assertErrno(errno.EPERM, os.rename, self.path("a.npy"), self.path("b.npy"))
         self.assertErrno(errno.EPERM, os.unlink, self.path("a.zarr/.zarray"))
 
-    def test_vanished(self):
-        """A view that is open when its dataset goes, and a name that the kernel still knows."""
-        file = os.open(self.path("a.npy"), os.O_RDONLY)
-        os.stat(self.path("a[0].tif"))
+    def remove(self):
         os.unlink(self.m.file("a", "data"))
         os.unlink(self.m.file("a", ".meta"))
         os.rmdir(self.m.file("a"))
-        with self.assertRaises(OSError) as caught:
-            os.pread(file, 10, 4096)
-        os.close(file)
-        self.assertEqual(caught.exception.errno, errno.ESTALE)
-        for name in ("a.npy", "a[0].tif", "a.zarr/.zarray"):
-            with self.assertRaises(OSError) as caught:
-                read(self.path(name))
-            self.assertIn(caught.exception.errno, (errno.ENOENT, errno.ESTALE))
+
+    def open_all(self):
+        """Views of every kind, open, and nothing of them read."""
+        files = {name: os.open(self.path(name), os.O_RDWR if name.endswith(".npy") else os.O_RDONLY)
+                 for name in ("a.npy", "a[::2,1].npy", "a.T.tif", "a.btf", "a.nii", "a.png", "a.zarr/0.0.0")}
+        for file in files.values():
+            self.addCleanup(os.close, file)
+        return files
+
+    def check_stale(self, files):
+        for name, file in files.items():
+            with self.subTest(name=name):
+                self.assertErrno(errno.ESTALE, os.pread, file, 10, 0 if name in ("a.png", "a.zarr/0.0.0") else 4096)
+
+    def test_vanished(self):
+        """Views that are open when their dataset goes, and names that the kernel still knows."""
+        files = self.open_all()
+        os.stat(self.path("a[0].tif"))
+        self.remove()
+        self.check_stale(files)
+        self.assertErrno(errno.ESTALE, os.pwrite, files["a.npy"], b"x", 4096)
+        for name in ("a.npy", "a[0].tif", "a.zarr/.zarray", "a.zarr/0.0.0"):
+            self.assertErrno(errno.ENOENT, read, self.path(name))
+
+    def check_replaced(self):
+        """What is open stays a view of the old dataset; the name shows the new one, at once."""
+        self.assertEqual(len(read(self.path("a[1].raw"))), 96)
+        files = self.open_all()
+        self.remove()
+        self.array(self.m, "a", numpy.arange(9, dtype="<i8"), (4,))
+        self.check_stale(files)
+        self.assertEqual(numpy.load(self.path("a.npy")).tolist(), list(range(9)))
+        self.assertEqual(read(self.path("a[1].raw")), b"\1" + bytes(7))
+        for name in ("a[::2,1].npy", "a.btf", "a.zarr/0.0.0"):
+            self.assertErrno(errno.ENOENT, read, self.path(name))
+        wait_for(lambda: not os.path.exists(self.path("a.btf")), "end of a name", 10)
 
     def test_replaced(self):
-        self.assertEqual(len(read(self.path("a.npy"))), 4480)
-        os.unlink(self.m.file("a", "data"))
-        os.unlink(self.m.file("a", ".meta"))
-        os.rmdir(self.m.file("a"))
-        self.array(self.m, "a", numpy.arange(9, dtype="<i8"), (4,))
+        self.check_replaced()
+
+    def test_replaced_for_the_sole_writer(self):
+        self.m.umount()
+        self.m = self.mount(cache="always")
+        self.check_replaced()
+
+    def test_replaced_by_another_mount(self):
+        files = self.open_all()
+        other = self.mount()
+        for name in ("data", ".meta"):
+            os.unlink(other.file("a", name))
+        os.rmdir(other.file("a"))
+        self.array(other, "a", numpy.arange(9, dtype="<i8"), (4,))
         self.assertEqual(numpy.load(self.path("a.npy")).tolist(), list(range(9)))
+        self.assertErrno(errno.ESTALE, os.pwrite, files.pop("a.npy"), b"x", 4096) # whose pages are the new one's
+        self.check_stale(files)
 
     def test_ro_mount(self):
         m = self.mount(ro=True)
