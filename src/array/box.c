@@ -99,6 +99,44 @@ void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_st
     }
 }
 
+static void copy_rows_beside(uint64_t rows, char *dst, uint64_t dst_stride, const struct box_beside *boxes, int n,
+                             uint64_t from, uint64_t src_stride)
+{
+    for (uint64_t i = 0; i < rows; i++, dst += dst_stride, from += src_stride) {
+        char *to = dst;
+
+        for (int k = 0; k < n; to += boxes[k].run, k++)
+            memcpy(to, (const char *)boxes[k].src + from, boxes[k].run);
+    }
+}
+
+void box_copy_beside(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride,
+                     const struct box_beside *boxes, int n, const uint64_t *src_stride)
+{
+    uint64_t at[DN_MAX_NDIM] = {0}, to = 0, from = 0;
+    int inner = ndim - 2, i;
+
+    if (ndim == 1) {
+        copy_rows_beside(1, dst, 0, boxes, n, 0, 0);
+        return;
+    }
+    for (i = 0; i <= inner; i++)
+        if (count[i] == 0)
+            return;
+    for (;;) {
+        copy_rows_beside(count[inner], (char *)dst + to, dst_stride[inner], boxes, n, from, src_stride[inner]);
+        for (i = inner - 1; i >= 0 && ++at[i] == count[i]; i--) {
+            to -= (count[i] - 1) * dst_stride[i];
+            from -= (count[i] - 1) * src_stride[i];
+            at[i] = 0;
+        }
+        if (i < 0)
+            return;
+        to += dst_stride[i];
+        from += src_stride[i];
+    }
+}
+
 /* Long rows are copied from a stretch that stays in the nearest cache. */
 #define FILL_STRETCH 4096
 

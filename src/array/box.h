@@ -23,6 +23,20 @@
 void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride, const void *src,
               const uint64_t *src_stride);
 
+/** A box that stands beside others along the last axis. */
+struct box_beside {
+    const void *src; /* its first byte */
+    uint64_t run;    /* its extent along the last axis */
+};
+
+/**
+ * Copy `n` boxes that stand side by side along the last axis, row by row through all of them, so that `dst` is written
+ * from beginning to end. `count` has the extents along the ndim - 1 axes before the last; `src_stride` is the same for
+ * all. Strides are positive.
+ */
+void box_copy_beside(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride,
+                     const struct box_beside *boxes, int n, const uint64_t *src_stride);
+
 /**
  * Fill a box with a repeating item of `itemsize` bytes (NULL: zero bytes). The box begins `phase` bytes
  * into an item on every row (rows begin on the same phase).

@@ -157,6 +157,41 @@ static void copy_item(const struct request *request, const struct item *item, bo
         box_copy(grid->ndim, item->part.count, user, request->stride, block, grid->chunk_stride);
 }
 
+/* The next block along the last axis, of which the same rows are asked for? */
+static bool is_beside(const struct request *request, const struct item *item, const struct item *next)
+{
+    int last = request->dataset->grid.ndim - 1;
+    size_t before = (size_t)last * sizeof *item->part.start;
+
+    return next->latched && next->block->buffer &&
+           next->part.start[last] == item->part.start[last] + item->part.count[last] &&
+           memcmp(next->part.start, item->part.start, before) == 0 &&
+           memcmp(next->part.count, item->part.count, before) == 0;
+}
+
+/* To the user, with as many of the items behind it as are beside it. Returns how many were copied. */
+static int copy_items_out(const struct request *request, const struct window *window, int first)
+{
+    const struct grid *grid = &request->dataset->grid;
+    struct box_beside boxes[WINDOW];
+    const struct item *item = &window->item[first];
+    int n = 1;
+
+    if (!request->slice && item->block->buffer)
+        while (first + n < window->count && is_beside(request, &item[n - 1], &item[n]))
+            n++;
+    if (n == 1) {
+        copy_item(request, item, false);
+        return 1;
+    }
+    for (int i = 0; i < n; i++)
+        boxes[i] = (struct box_beside){item[i].block->buffer + grid_block_offset(grid, &item[i].box, item[i].part.start),
+                                       item[i].part.count[grid->ndim - 1]};
+    box_copy_beside(grid->ndim, item->part.count, user_place(request, item), request->stride, boxes, n,
+                    grid->chunk_stride);
+    return n;
+}
+
 /* ---- waiting ---------------------------------------------------------------------------------- */
 
 /* Somebody waits until nothing is in flight: begin nothing new. */
@@ -273,9 +308,8 @@ static void copy_latched(struct request *request, struct window *window)
 {
     struct cache *cache = request->dataset->cache;
 
-    for (int i = 0; i < window->count; i++)
-        if (window->item[i].latched)
-            copy_item(request, &window->item[i], false);
+    for (int i = 0; i < window->count;)
+        i += window->item[i].latched ? copy_items_out(request, window, i) : 1;
     pthread_mutex_lock(&cache->lock);
     for (int i = 0; i < window->count; i++)
         if (window->item[i].latched)
