@@ -43,10 +43,11 @@ def _rows(cluster, store, quick, peers):
     warm(source)
     store.create("volume", shape)
     store.transfer("put", "volume", shape, NJOBS)
-    yield from _read_rows(store, shape, source, peers, 3 if quick else 5)
-    yield from _write_rows(store, shape, source, 3 if quick else 5)
-    yield from _cube_rows(store, 1 if quick else 3)
-    yield from _delay_rows(cluster, store, shape, 1 if quick else 3)
+    repeats = 1 if quick else 3
+    yield from _read_rows(store, shape, source, peers, repeats)
+    yield from _write_rows(store, shape, source, repeats)
+    yield from _cube_rows(store, repeats)
+    yield from _delay_rows(cluster, store, shape, repeats)
 
 
 # ---- sequential
