@@ -37,10 +37,13 @@ void view_array_of(const struct dn_desc *desc, const struct dn_slice *slice, str
         out->shape[k] = dn_slice_extent(slice, k);
 }
 
+/* The file's length is an off_t. */
+#define MOST_BYTES (INT64_MAX - VIEW_DATA_OFFSET)
+
 bool view_applies(const struct view_format *format, const struct view_array *array)
 {
     return array->ndim >= format->min_ndim && array->ndim <= format->max_ndim &&
-           (format->empty || array->nbytes) && (!format->types || type_find(format->types, &array->dtype)) &&
+           array->nbytes <= MOST_BYTES && (format->empty || array->nbytes) && (!format->types || type_find(format->types, &array->dtype)) &&
            (!format->holds || format->holds(array));
 }
 

@@ -14,7 +14,8 @@ static bool holds(const struct view_array *array)
 {
     const struct planes planes = planes_of(array);
 
-    return planes.width <= UINT32_MAX && planes.height <= UINT32_MAX;
+    return planes.width <= UINT32_MAX && planes.height <= UINT32_MAX &&
+           planes.count < (INT64_MAX - VIEW_DATA_OFFSET - array->nbytes) / RECORD;
 }
 
 static uint64_t count_records(struct view *view)
