@@ -43,6 +43,14 @@ typedef int (*dn_part_fn)(void *arg, const struct dn_part *part);
  */
 DN_API int dn_each_chunk(dn_dataset *dataset, dn_part_fn fn, void *arg, uint64_t *done);
 
+/**
+ * Call fn(arg, i) for each i below `n`, as dn_each_chunk() does for chunks, but never shared out in a team: for what
+ * waits for the store many times, such as opening many datasets.
+ *
+ * @return 0, or the first non-zero that `fn` returned, with its error text; -EINTR
+ */
+DN_API int dn_each(dn_connection *conn, uint64_t n, int (*fn)(void *arg, uint64_t i), void *arg);
+
 /** Make `out`, part->nbytes bytes, from `in`, as many. Both are row-major arrays of part->count. */
 typedef int (*dn_map_fn)(void *arg, const struct dn_part *part, const void *in, void *out);
 

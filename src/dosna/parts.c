@@ -108,6 +108,20 @@ static int share_out(dn_connection *conn, uint64_t n, unsigned at_once, int (*fn
     return error;
 }
 
+static unsigned jobs_at_once(const dn_connection *conn)
+{
+    if (conn->team || conn->settings->engine == ENGINE_CPU)
+        return 1;
+    return (unsigned)conn->settings->njobs;
+}
+
+int dn_each(dn_connection *conn, uint64_t n, int (*fn)(void *arg, uint64_t i), void *arg)
+{
+    struct share share = {.conn = conn, .step = 1, .fn = fn, .arg = arg, .hook = clock_get_hook()};
+
+    return run_share(&share, n, jobs_at_once(conn));
+}
+
 /* ---- parts ---------------------------------------------------------------------------------------- */
 
 struct each {
@@ -116,13 +130,6 @@ struct each {
     dn_map_fn map_fn;
     void *arg;
 };
-
-static unsigned jobs_at_once(const dn_connection *conn)
-{
-    if (conn->team || conn->settings->engine == ENGINE_CPU)
-        return 1;
-    return (unsigned)conn->settings->njobs;
-}
 
 static int each_part(void *arg, uint64_t number)
 {

@@ -47,13 +47,16 @@ int dirs_rename(struct fs *fs, struct node *parent, const char *entry, struct no
 
 /* ---- listings ------------------------------------------------------------------------------- */
 
+/** How many datasets are opened for one piece of a listing of views, as many at once as the engine has threads. */
+#define LISTING_AHEAD 512
+
 /** The entries of a directory at one moment, so that offsets stay right while it is read. */
 struct listing {
     struct node *node;
     char **names; /* of datasets, in the root of drafts too; in a Zarr directory of files */
     size_t count, room;
-    size_t known;     /* views: the formats of names[known - 1] are known ... */
-    unsigned formats; /* ... a bit each that can show it */
+    size_t first, known; /* views: of names[first], and so many, the formats are known: */
+    uint16_t formats[LISTING_AHEAD]; /* a bit for each that can show it */
 };
 
 /** One entry. */

@@ -6,6 +6,7 @@
 #include "zarr.h"
 
 #include <ctype.h>
+#include <dosna/batch.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,24 +257,43 @@ static int lookup_in_views(struct fs *fs, struct node *parent, const char *entry
     return lookup_view(fs, parent, entry, format, text, out);
 }
 
-/** The formats of one listed dataset, as bits; none of one that cannot be opened. */
-static unsigned formats_of(struct fs *fs, const char *name)
+struct learner {
+    struct fs *fs;
+    struct listing *listing;
+};
+
+/** The formats of one listed dataset; none of one that cannot be opened. */
+static int learn_formats(void *arg, uint64_t i)
 {
+    const struct learner *learner = arg;
+    struct listing *listing = learner->listing;
     struct view_array array;
     struct dn_slice slice;
     dn_dataset *dataset;
-    unsigned formats = 0;
 
-    if (files_open_name(fs, name, &dataset) != 0)
+    if (files_open_name(learner->fs, listing->names[listing->first + i], &dataset) != 0)
         return 0;
     const struct dn_desc *desc = dn_describe(dataset);
     dn_slice_whole(desc->ndim, desc->shape, &slice);
     view_array_of(desc, &slice, &array);
-    for (int i = 0; i < VIEW_FORMATS; i++)
-        if (!view_formats[i]->unlisted && view_applies(view_formats[i], &array))
-            formats |= 1U << i;
+    for (int k = 0; k < VIEW_FORMATS; k++)
+        if (!view_formats[k]->unlisted && view_applies(view_formats[k], &array))
+            listing->formats[i] |= (uint16_t)(1U << k);
     files_give_back(dataset);
-    return formats;
+    return 0;
+}
+
+/** Whether a name is to be listed is in the dataset's description alone: a request each. The set before is kept,
+ *  because a reply that is full goes on behind the last entry that fitted. */
+static void look_ahead(struct fs *fs, struct listing *listing, size_t set)
+{
+    struct learner learner = {fs, listing};
+    size_t first = set ? set - 1 : 0, left = listing->count - first;
+
+    listing->first = first;
+    listing->known = left < LISTING_AHEAD ? left : LISTING_AHEAD;
+    memset(listing->formats, 0, sizeof listing->formats);
+    dn_each(fs->conn, listing->known, learn_formats, &learner);
 }
 
 static void list_view(struct fs *fs, struct node *node, const char *name, const struct view_format *format,
@@ -298,11 +318,10 @@ static bool views_dir_entry(struct fs *fs, struct listing *listing, size_t i, st
 
     if (set >= listing->count)
         return false;
-    if (listing->known != set + 1)
-        listing->formats = formats_of(fs, listing->names[set]);
-    listing->known = set + 1;
+    if (set < listing->first || set - listing->first >= listing->known)
+        look_ahead(fs, listing, set);
     dirs_set_entry(out, "", 0, false);
-    if (listing->formats & 1U << format)
+    if (listing->formats[set - listing->first] & 1U << format)
         list_view(fs, listing->node, listing->names[set], view_formats[format], out);
     return true;
 }

@@ -35,6 +35,16 @@ class ManyTest(mounted.MountedCase):
         self.assertLess(after[0] - before[0], COUNT / 20)
         self.assertLess(after[1] - before[1], 20)
 
+    def test_views(self):
+        """Which views there are is in each dataset's description: read once each, many at a time."""
+        mount = self.mount()
+        before = self.requests(mount)
+        listed = os.listdir(mount.file(".dosnafs", "views"))
+        suffixes = (".btf", ".mhd", ".nhdr", ".nii", ".npy", ".png", ".tif", ".zarr")
+        self.assertEqual(set(listed), {name + suffix for name in self.names for suffix in suffixes})
+        self.assertEqual(len(listed), COUNT * len(suffixes))
+        self.assertLess(self.requests(mount)[0] - before[0], COUNT * 1.1)
+
     def test_each_is_there(self):
         mount = self.mount()
         for name in self.names:

@@ -379,6 +379,23 @@ class PngTest(ToolCase):
         self.assertTrue((pixels[0] == 0).all() and (pixels[-1] == 255).all())
         self.assertTrue((numpy.diff(pixels[:, 5].astype(int)) >= 0).all())
 
+    def test_attributes_fetch_nothing(self):
+        """A file manager asks for the size of everything; what is shown in small is computed once."""
+        m = self.mount()
+        self.array(m, "a", random_array("<u2"), CHUNK)
+        m.umount()
+        m = self.mount()
+        with os.scandir(m.file(*VIEWS)) as entries:
+            sizes = {entry.name: entry.stat().st_size for entry in entries}
+        self.assertEqual(m.stat("dosnafs_chunk_gets_total"), 0)
+        path = m.file(*VIEWS, "a.png")
+        first = read(path)
+        self.assertEqual(len(first), sizes["a.png"])
+        fetched = m.stat("dosnafs_chunk_get_bytes_total"), m.stat("dosnafs_user_read_bytes_total")
+        self.assertLess(fetched[0], 2 * 3 * 3 * 2 * 16 * 20 * 2)
+        self.assertEqual(read(path), first)
+        self.assertEqual((m.stat("dosnafs_chunk_get_bytes_total"), m.stat("dosnafs_user_read_bytes_total")), fetched)
+
     def test_floats(self):
         import PIL.Image
         m = self.mount()

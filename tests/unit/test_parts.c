@@ -117,6 +117,37 @@ static void test_failed_apply(void **state)
     }
 }
 
+struct marks {
+    _Atomic unsigned count[100];
+    uint64_t fails_at;
+};
+
+static int mark(void *arg, uint64_t i)
+{
+    struct marks *marks = arg;
+
+    marks->count[i]++;
+    return i == marks->fails_at ? dn_fail(-EDOM, "number %llu fails", (unsigned long long)i) : 0;
+}
+
+static void test_each_number(void **state)
+{
+    (void)state;
+    for (size_t e = 0; e < 2; e++) {
+        dn_connection *conn = connect_ram(engines[e]);
+        struct marks marks = {.fails_at = 100};
+
+        assert_int_equal(dn_each(conn, 0, mark, &marks), 0);
+        assert_int_equal(dn_each(conn, 100, mark, &marks), 0);
+        for (int i = 0; i < 100; i++)
+            assert_int_equal(marks.count[i], 1);
+        marks.fails_at = 50;
+        assert_int_equal(dn_each(conn, 100, mark, &marks), -EDOM);
+        assert_string_equal(dn_error_text(-EDOM), "number 50 fails");
+        dn_disconnect(conn);
+    }
+}
+
 static bool yes(void *arg)
 {
     (void)arg;
@@ -321,7 +352,7 @@ int main(void)
         cmocka_unit_test(test_map),          cmocka_unit_test(test_failed_apply),
         cmocka_unit_test(test_interrupted),  cmocka_unit_test(test_other_chunks),
         cmocka_unit_test(test_clone),        cmocka_unit_test(test_teams),
-        cmocka_unit_test(test_mpi_wants_a_team),
+        cmocka_unit_test(test_each_number),  cmocka_unit_test(test_mpi_wants_a_team),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
