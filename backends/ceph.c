@@ -366,6 +366,15 @@ static int ceph_has_chunk(void *arg, const struct dn_chunk_id *id)
     return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }
 
+static int ceph_chunk_length(void *arg, const struct dn_chunk_id *id, uint64_t *nbytes)
+{
+    const struct dataset *dataset = arg;
+    char object[OBJECT_ROOM];
+
+    name_chunk(dataset, id, object);
+    return ceph_stat(dataset->pool, object, nbytes, NULL);
+}
+
 /* ---- all chunks -------------------------------------------------------------------------------- */
 
 /* Nothing lists the objects of one dataset: the pool's are all there is to go through. */
@@ -380,6 +389,7 @@ struct listing {
     const struct dataset *dataset;
     size_t name_length;
     dn_chunk_fn fn;
+    dn_name_fn stray_fn;
     void *arg;
 };
 
@@ -412,36 +422,56 @@ static int list_chunk(void *arg, const char *object)
 static int ceph_list_chunks(void *arg, dn_chunk_fn fn, void *fn_arg)
 {
     struct dataset *dataset = arg;
-    struct listing listing = {dataset, strlen(dataset->name), fn, fn_arg};
+    struct listing listing = {dataset, strlen(dataset->name), .fn = fn, .arg = fn_arg};
     int r = check_listing(dataset, dn_desc_chunks(&dataset->desc));
 
     return r < 0 ? r : ceph_each_object(dataset->pool, list_chunk, &listing);
 }
 
-static int delete_stray(void *arg, const char *object)
+/* DosNa lets a dataset have the name of another one's chunk, which then is no stray. */
+static int take_stray(void *arg, const char *object)
 {
     const struct listing *listing = arg;
-    const struct ceph_pool *pool = listing->dataset->pool;
+    const struct dataset *dataset = listing->dataset;
     int64_t index[DN_MAX_NDIM];
     int ndim = parse_chunk(listing, object, index), r;
 
-    if (ndim == 0 || chunk_index_is_inside(&listing->dataset->desc, ndim, index))
+    if (ndim == 0 || chunk_index_is_inside(&dataset->desc, ndim, index))
         return 0;
-    r = ceph_meta_is(pool, object, NULL); /* DosNa lets a dataset have such a name */
+    r = ceph_meta_is(dataset->pool, object, NULL);
     if (r != 0)
         return r < 0 ? r : 0;
-    r = rados_remove(pool->objects, object);
+    return listing->stray_fn(listing->arg, object);
+}
+
+/* -ENOTSUP: the pool is too large to look. */
+static int each_stray(const struct dataset *dataset, dn_name_fn fn, void *arg)
+{
+    struct listing listing = {dataset, strlen(dataset->name), .stray_fn = fn, .arg = arg};
+    int r = check_listing(dataset, dn_desc_chunks(&dataset->desc) + STRAYS_REQUESTS);
+
+    return r < 0 ? r : ceph_each_object(dataset->pool, take_stray, &listing);
+}
+
+static int ceph_list_strays(void *arg, dn_name_fn fn, void *fn_arg)
+{
+    return each_stray(arg, fn, fn_arg);
+}
+
+static int delete_stray(void *arg, const char *object)
+{
+    const struct ceph_pool *pool = arg;
+    int r = rados_remove(pool->objects, object);
+
     return r < 0 && r != -ENOENT ? ceph_fail(pool, r) : 0;
 }
 
 static int ceph_delete_strays(void *arg)
 {
-    struct dataset *dataset = arg;
-    struct listing listing = {.dataset = dataset, .name_length = strlen(dataset->name)};
+    const struct dataset *dataset = arg;
+    int r = each_stray(dataset, delete_stray, (void *)dataset->pool);
 
-    if (check_listing(dataset, dn_desc_chunks(&dataset->desc) + STRAYS_REQUESTS) < 0)
-        return 0;
-    return ceph_each_object(dataset->pool, delete_stray, &listing);
+    return r == -ENOTSUP ? 0 : r;
 }
 
 extern DN_API const struct dn_backend dn_backend_ceph;
@@ -464,7 +494,9 @@ const struct dn_backend dn_backend_ceph = {
     .write_chunk = ceph_write_chunk,
     .delete_chunk = ceph_delete_chunk,
     .has_chunk = ceph_has_chunk,
+    .chunk_length = ceph_chunk_length,
     .list_chunks = ceph_list_chunks,
+    .list_strays = ceph_list_strays,
     .delete_strays = ceph_delete_strays,
     .usage = ceph_space,
 };

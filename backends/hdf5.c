@@ -496,6 +496,22 @@ static int hdf5_has_chunk(void *arg, const struct dn_chunk_id *id)
     return chunk_fail(dataset, file, -errno, strerror(errno));
 }
 
+static int hdf5_chunk_length(void *arg, const struct dn_chunk_id *id, uint64_t *nbytes)
+{
+    struct dataset *dataset = arg;
+    char file[HDF5_FILE_NAME];
+    struct stat st;
+    DESCRIPTOR fd = -1;
+    int r;
+
+    hdf5_chunk_name(id, file);
+    fd = open_chunk(dataset, file, &st);
+    if (fd < 0)
+        return fd;
+    r = hdf5_chunks_length(&dataset->chunks, fd, (uint64_t)st.st_size, nbytes);
+    return r < 0 ? chunk_fail(dataset, file, r, dn_error_text(r)) : 0;
+}
+
 struct listing {
     const struct dataset *dataset;
     dn_chunk_fn fn;
@@ -590,6 +606,7 @@ const struct dn_backend dn_backend_hdf5 = {
     .write_chunk = hdf5_write_chunk,
     .delete_chunk = hdf5_delete_chunk,
     .has_chunk = hdf5_has_chunk,
+    .chunk_length = hdf5_chunk_length,
     .list_chunks = hdf5_list_chunks,
     .copy_chunk = hdf5_copy_chunk,
     .list_strays = hdf5_list_strays,

@@ -504,3 +504,43 @@ int hdf5_chunks_read(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_t
         return dn_fail(r, "%s", strerror(-r));
     return r > 0 ? 0 : read_inspected(chunks, fd, size, offset, buffer, length);
 }
+
+/* ---- measuring ------------------------------------------------------------------------------- */
+
+/* In the child: the bytes of all elements; more than any chunk has where they are beyond counting. */
+static ssize_t measure_task(int fd, const void *arg, void *result, void *buffer, size_t length)
+{
+    HDF5_ID file = H5I_INVALID_HID;
+    __attribute__((cleanup(close_data))) struct data_set data = {0};
+    uint64_t nbytes = *(const uint32_t *)arg;
+    hsize_t dims[H5S_MAX_RANK];
+    int rank, r = hdf5_open_fd(fd, -EIO, &file);
+
+    (void)buffer;
+    (void)length;
+    if (r == 0)
+        r = open_data(file, &data);
+    if (r < 0)
+        return r;
+    rank = H5Sget_simple_extent_dims(data.space, dims, NULL);
+    if (rank < 0)
+        return hdf5_fail(-EIO, "its extents");
+    for (int i = 0; i < rank; i++)
+        if (__builtin_mul_overflow(nbytes, dims[i], &nbytes))
+            nbytes = UINT64_MAX;
+    memcpy(result, &nbytes, sizeof(nbytes));
+    return 0;
+}
+
+int hdf5_chunks_length(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_t *nbytes)
+{
+    const uint32_t *itemsize = &chunks->desc->dtype.itemsize;
+    struct hdf5_job job = {measure_task, fd, -EIO, itemsize, sizeof(*itemsize), nbytes, sizeof(*nbytes), NULL, 0};
+    unsigned char byte;
+    int r = read_known(chunks, fd, size, 0, &byte, 1);
+
+    if (r < 0)
+        return dn_fail(r, "%s", strerror(-r));
+    *nbytes = chunks->nbytes;
+    return r > 0 ? 0 : (int)hdf5_helper_run(&job);
+}

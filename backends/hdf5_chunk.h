@@ -43,6 +43,9 @@ void hdf5_chunks_clear(struct hdf5_chunks *chunks);
 int hdf5_chunks_read(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_t offset, void *buffer,
                      size_t length);
 
+/** How many bytes of elements, of the dataset's itemsize, such a file holds. As hdf5_chunks_read(). */
+int hdf5_chunks_length(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_t *nbytes);
+
 /** Write a whole chunk to an empty file. */
 int hdf5_chunks_write(struct hdf5_chunks *chunks, int fd, const void *buffer);
 

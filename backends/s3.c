@@ -116,6 +116,24 @@ static int s3_has_chunk(void *handle, const struct dn_chunk_id *id)
     return rc == 0 || strcmp(request.code, "InvalidRange") == 0 ? 1 : rc;
 }
 
+/* InvalidRange: nothing is stored, not even the byte that was asked for. */
+static int s3_chunk_length(void *handle, const struct dn_chunk_id *id, uint64_t *nbytes)
+{
+    unsigned char byte;
+    struct s3_request request = {.method = S3_GET, .into = &byte, .room = 1};
+    int rc = ask(handle, id, &request);
+    *nbytes = request.total;
+    if (strcmp(request.code, "InvalidRange") == 0)
+        return *nbytes = 0;
+    return rc == 0 && request.total == S3_NOT_SAID ? dn_fail(-ENOTSUP, "the server does not say") : rc;
+}
+
+static int s3_copy_chunk(void *from, void *to, const struct dn_chunk_id *id)
+{
+    struct s3_request request = {.method = S3_PUT, .copied_bucket = ((struct s3_dataset *)from)->bucket};
+    return ask(to, id, &request);
+}
+
 /* S3 deletes what is absent with the same answer. */
 static int s3_delete_chunk(void *handle, const struct dn_chunk_id *id)
 {
@@ -146,6 +164,9 @@ const struct dn_backend dn_backend_s3 = {
     .delete_chunk = s3_delete_chunk,
     .delete_chunks = s3_delete_chunks,
     .has_chunk = s3_has_chunk,
+    .chunk_length = s3_chunk_length,
     .list_chunks = s3_list_chunks,
+    .copy_chunk = s3_copy_chunk,
+    .list_strays = s3_list_strays,
     .delete_strays = s3_delete_strays,
 };

@@ -78,6 +78,7 @@ int s3_list_datasets(void *conn, dn_name_fn fn, void *arg);
 
 int s3_list_chunks(void *handle, dn_chunk_fn fn, void *arg);
 
+int s3_list_strays(void *handle, dn_name_fn fn, void *arg);
 int s3_delete_chunks(void *handle, const struct dn_chunk_id *ids, size_t count);
 int s3_delete_strays(void *handle);
 /** Everything that has the name of a chunk, strays too. */

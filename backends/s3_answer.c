@@ -41,6 +41,7 @@ static const struct {
     {"XMinioStorageFull", -ENOSPC, 0, NULL},
     {"StorageFull", -ENOSPC, 0, NULL},
     {"InsufficientCapacity", -ENOSPC, 0, NULL},
+    {"NotImplemented", -ENOTSUP, 0, NULL},
     {"SlowDown", -EAGAIN, 0, NULL},
     {"ServiceUnavailable", -EAGAIN, 0, NULL},
     {"InternalError", -EAGAIN, 0, NULL},

@@ -38,20 +38,25 @@ static int gone_is_stale(int rc)
     return rc == -ENOENT ? dn_fail(-ESTALE, "the dataset was deleted") : rc;
 }
 
-struct chunk_listing {
+/* Of one kind of objects; the other function is NULL. */
+struct listing {
     const struct s3_dataset *dataset;
-    dn_chunk_fn fn;
+    dn_chunk_fn chunk_fn;
+    dn_name_fn stray_fn;
     void *arg;
 };
 
-static int pass_chunks(void *arg, const struct s3_texts *items)
+static int pass_page(void *arg, const struct s3_texts *items)
 {
-    struct chunk_listing *listing = arg;
+    struct listing *listing = arg;
     int64_t index[DN_MAX_NDIM];
     int rc = 0;
     for (size_t i = 0; i < items->count && rc == 0; i++) {
-        if (kind_of(listing->dataset, items->text[i], index) == CHUNK)
-            rc = listing->fn(listing->arg, (const uint64_t *)index, listing->dataset->desc.ndim);
+        enum kind kind = kind_of(listing->dataset, items->text[i], index);
+        if (kind == CHUNK && listing->chunk_fn)
+            rc = listing->chunk_fn(listing->arg, (const uint64_t *)index, listing->dataset->desc.ndim);
+        if (kind == STRAY && listing->stray_fn)
+            rc = listing->stray_fn(listing->arg, items->text[i]);
     }
     return rc;
 }
@@ -59,8 +64,15 @@ static int pass_chunks(void *arg, const struct s3_texts *items)
 int s3_list_chunks(void *handle, dn_chunk_fn fn, void *arg)
 {
     struct s3_dataset *dataset = handle;
-    struct chunk_listing listing = {dataset, fn, arg};
-    return gone_is_stale(s3_each_page(dataset->s3, dataset->bucket, pass_chunks, &listing));
+    struct listing listing = {dataset, .chunk_fn = fn, .arg = arg};
+    return gone_is_stale(s3_each_page(dataset->s3, dataset->bucket, pass_page, &listing));
+}
+
+int s3_list_strays(void *handle, dn_name_fn fn, void *arg)
+{
+    struct s3_dataset *dataset = handle;
+    struct listing listing = {dataset, .stray_fn = fn, .arg = arg};
+    return gone_is_stale(s3_each_page(dataset->s3, dataset->bucket, pass_page, &listing));
 }
 
 /* ---- deleting many ----------------------------------------------------------------------------------- */

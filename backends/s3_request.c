@@ -2,6 +2,7 @@
 #include "s3_request.h"
 
 #include "s3_client.h"
+#include "s3_xml.h"
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdarg.h>
@@ -86,6 +87,8 @@ static bool add_object_headers(struct s3_request *request)
                         (unsigned long long)(request->offset + request->room - 1));
     if (ok && request->into && version && version->size > 0)
         ok = add_header(request, "If-None-Match: %.*s", (int)version->size, (const char *)version->bytes);
+    if (ok && request->copied_bucket)
+        ok = add_header(request, "x-amz-copy-source: /%s/%s", request->copied_bucket, request->key);
     if (ok && request->exclusive)
         ok = add_header(request, "If-None-Match: *");
     for (const struct s3_meta *meta = request->meta; ok && meta && meta->name; meta++)
@@ -125,11 +128,13 @@ __attribute__((format(printf, 2, 3))) static size_t refuse(struct s3_request *re
 static size_t check_range(struct s3_request *request)
 {
     const char *range = header(request, "Content-Range");
-    unsigned long long first, last;
-    if (status_of(request) != 206 || !range || sscanf(range, "bytes %llu-%llu", &first, &last) != 2)
+    unsigned long long first, last, total;
+    int read = range ? sscanf(range, "bytes %llu-%llu/%llu", &first, &last, &total) : 0;
+    if (status_of(request) != 206 || read < 2)
         return refuse(request, "the answer is no range of an object: no S3 server, or one that ignores ranges");
     if (first != request->offset || last < first || last - first >= request->room)
         return refuse(request, "the answer is another range than the one asked for");
+    request->total = read == 3 ? total : S3_NOT_SAID;
     return 1;
 }
 
@@ -311,6 +316,35 @@ static int not_s3(const struct s3_client *client, const struct s3_request *reque
                    client->host, status_of(request));
 }
 
+struct copied {
+    bool valid;
+    char code[S3_CODE_ROOM], message[160];
+};
+
+static int take_copied(void *arg, const char *path, const char *text)
+{
+    struct copied *copied = arg;
+    if (strcmp(path, "CopyObjectResult/ETag") == 0)
+        copied->valid = true;
+    if (strcmp(path, "Error/Code") == 0)
+        snprintf(copied->code, sizeof copied->code, "%s", text);
+    if (strcmp(path, "Error/Message") == 0)
+        snprintf(copied->message, sizeof copied->message, "%s", text);
+    return 0;
+}
+
+/* A copy that failed after it had begun is a good answer with an error in its body. */
+static int copy_answer(const struct s3_client *client, const struct s3_request *request)
+{
+    struct copied copied = {0};
+    int rc = s3_xml_each(request->text ? request->text : "", request->text_length, take_copied, &copied);
+    if (rc < 0 && rc != -EPROTO)
+        return rc;
+    if (*copied.code)
+        return s3_code_error(copied.code, copied.message);
+    return copied.valid && rc == 0 ? 0 : not_s3(client, request);
+}
+
 static int good_answer(const struct s3_client *client, struct s3_request *request)
 {
     const char *etag = header(request, "ETag");
@@ -318,6 +352,8 @@ static int good_answer(const struct s3_client *client, struct s3_request *reques
         return status_of(request) == 204 || status_of(request) == 200 ? 0 : not_s3(client, request);
     if (!request->key)
         return 0;
+    if (request->copied_bucket)
+        return copy_answer(client, request);
     if (!etag)
         return not_s3(client, request);
     if (request->into && request->received == 0 && !check_range(request))

@@ -26,6 +26,8 @@ struct s3_meta {
     char *value; /* the owner's; NULL: not there */
 };
 
+#define S3_NOT_SAID UINT64_MAX
+
 enum s3_method { S3_GET, S3_PUT, S3_DELETE, S3_POST };
 
 struct s3_request {
@@ -38,6 +40,7 @@ struct s3_request {
     size_t length;
     bool exclusive;             /* PUT: only where nothing is yet */
     const struct s3_meta *meta; /* PUT: sent; ends with a row without name */
+    const char *copied_bucket;  /* PUT: what that one has under `key`, in place of a body; NULL: no copy */
 
     /* GET of an object: `room` bytes from `offset`, all of them or an error. With `version`, only if it is not
      * that mark's state any more; the mark of what was read comes back. */
@@ -55,6 +58,7 @@ struct s3_request {
     char why[DN_ERROR_MAX];  /* the text of a negative result */
     char code[S3_CODE_ROOM]; /* S3's name of the error; "" if it gave none */
     size_t received;         /* bytes in `into` */
+    uint64_t total;          /* bytes of the object that `into` is a part of; S3_NOT_SAID */
     char *text;              /* ends with a NUL; s3_request_clear() frees it */
     size_t text_length;
 

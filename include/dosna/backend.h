@@ -23,7 +23,7 @@
  *   - -ENOENT means absent, and only that: a server that says 403 or nothing at all is not "absent".
  *   - -EAGAIN, -ETIMEDOUT and -ECONNRESET mean "may work if tried again": the core retries with back-off.
  *     Everything else is final. A library's unknown code becomes -EIO with the library's own text.
- *   - -ENOTSUP from an operation that may be absent (list_datasets, has_dataset, has_chunk, list_chunks,
+ *   - -ENOTSUP from an operation that may be absent (list_datasets, has_dataset, has_chunk, chunk_length, list_chunks,
  *     copy_chunk, list_strays, usage) means that this connection lacks it, or that list_chunks would take longer
  *     than asking for each: the core does what it does for an absent one.
  *   - It never prints, exits, retries in silence, or starts threads that it doesn't join.
@@ -164,6 +164,9 @@ struct dn_backend {
     int (*delete_chunks)(void *dataset, const struct dn_chunk_id *ids, size_t count);
     /** 1, 0 or negative. Absent: a read of one byte. */
     int (*has_chunk)(void *dataset, const struct dn_chunk_id *id);
+    /** How many bytes are stored as this chunk, be that fewer or more than a chunk has. -ENOENT if absent.
+     *  Absent: as many as a chunk has. */
+    int (*chunk_length)(void *dataset, const struct dn_chunk_id *id, uint64_t *nbytes);
     /** Every stored chunk of the dataset inside the grid, any order. Absent: -ENOTSUP; the core then asks
      *  for each. */
     int (*list_chunks)(void *dataset, dn_chunk_fn fn, void *arg);

@@ -253,6 +253,9 @@ DN_API int dn_chunk_set(dn_dataset *dataset, const uint64_t *index, const void *
  * and past the cache. What of it is dirty here is stored first. -ENOENT: not stored. -EINVAL outside the chunk.
  */
 DN_API int dn_chunk_stored(dn_dataset *dataset, const uint64_t *index, uint64_t offset, void *buffer, size_t length);
+/** How many bytes the store has as this chunk: other than dn_desc_chunk_nbytes() where somebody stored a wrong
+ *  number of them. What of it is dirty here is stored first. -ENOENT: not stored. -EINVAL outside the grid. */
+DN_API int dn_chunk_length(dn_dataset *dataset, const uint64_t *index, uint64_t *nbytes);
 /** -ENOENT if it was not stored. */
 DN_API int dn_chunk_del(dn_dataset *dataset, const uint64_t *index);
 /** Every chunk stored in the backend (after a flush of what is dirty here). */

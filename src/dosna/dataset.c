@@ -658,20 +658,38 @@ int dn_chunk_set(dn_dataset *dataset, const uint64_t *index, const void *buffer)
     return error;
 }
 
-int dn_chunk_stored(dn_dataset *dataset, const uint64_t *index, uint64_t offset, void *buffer, size_t length)
+/* Have the store know what is known here of a chunk, and name it. */
+static int settle_chunk(dn_dataset *dataset, const uint64_t *index, struct dn_chunk_id *id)
 {
     struct cache_dataset *cached = dataset->cached;
-    struct dn_chunk_id id = {.index = index, .ndim = cached->desc.ndim};
     int error = check_index(dataset, index);
 
     if (error)
         return error;
+    *id = (struct dn_chunk_id){grid_chunk_number(&cached->grid, index), index, cached->desc.ndim};
+    if (cache_is_truncated(cached) || cache_chunk_is_dirty(cached, id->flat))
+        error = cache_flush(cached, false);
+    return error;
+}
+
+int dn_chunk_stored(dn_dataset *dataset, const uint64_t *index, uint64_t offset, void *buffer, size_t length)
+{
+    struct cache_dataset *cached = dataset->cached;
+    struct dn_chunk_id id;
+    int error;
+
     if (offset > cached->grid.chunk_nbytes || length > cached->grid.chunk_nbytes - offset)
         return dn_fail(-EINVAL, "a chunk has %llu bytes", (unsigned long long)cached->grid.chunk_nbytes);
-    id.flat = grid_chunk_number(&cached->grid, index);
-    if (cache_is_truncated(cached) || cache_chunk_is_dirty(cached, id.flat))
-        error = cache_flush(cached, false);
+    error = settle_chunk(dataset, index, &id);
     return error || !length ? error : store_read(cached->store, &id, offset, buffer, length, NULL);
+}
+
+int dn_chunk_length(dn_dataset *dataset, const uint64_t *index, uint64_t *nbytes)
+{
+    struct dn_chunk_id id;
+    int error = settle_chunk(dataset, index, &id);
+
+    return error ? error : store_chunk_length(dataset->cached->store, &id, nbytes);
 }
 
 int dn_chunk_del(dn_dataset *dataset, const uint64_t *index)

@@ -43,7 +43,7 @@ enum {
 
 enum op {
     OP_LIST, OP_RESCAN, OP_CREATE, OP_OPEN, OP_HAS, OP_DELETE, OP_RENAME, OP_USAGE,
-    OP_READ, OP_WRITE, OP_DELETE_CHUNK, OP_DELETE_CHUNKS, OP_HAS_CHUNK, OP_LIST_CHUNKS, OP_COPY,
+    OP_READ, OP_WRITE, OP_DELETE_CHUNK, OP_DELETE_CHUNKS, OP_HAS_CHUNK, OP_LENGTH, OP_LIST_CHUNKS, OP_COPY,
     OP_LIST_STRAYS, OP_STRAYS, OP_FLUSH,
 };
 
@@ -65,6 +65,7 @@ static const struct {
     [OP_DELETE_CHUNK] = {"delete_chunk", STAT_CHUNK_DELETES, MAY_BE_ABSENT | GONE_IS_DONE},
     [OP_DELETE_CHUNKS] = {"delete_chunks", STAT_CHUNK_DELETES, 0},
     [OP_HAS_CHUNK] = {"has_chunk", STAT_CHUNK_HAS, MAY_BE_ONE},
+    [OP_LENGTH] = {"chunk_length", STAT_CHUNK_HAS, MAY_BE_ABSENT},
     [OP_LIST_CHUNKS] = {"list_chunks", STAT_LISTS, 0},
     [OP_COPY] = {"copy_chunk", STAT_CHUNK_COPIES, MAY_BE_ABSENT},
     [OP_LIST_STRAYS] = {"list_strays", STAT_LISTS, 0},
@@ -786,6 +787,25 @@ int store_has_chunk(struct store_dataset *dataset, const struct dn_chunk_id *id)
     while (attempt(&call))
         finish(&call, backend->has_chunk(dataset->handle, id));
     return call.result == -ENOTSUP ? has_by_reading(dataset, id) : call.result;
+}
+
+static int length_by_asking(struct store_dataset *dataset, const struct dn_chunk_id *id, uint64_t *nbytes)
+{
+    int rc = store_has_chunk(dataset, id);
+    *nbytes = dataset->chunk_nbytes;
+    return rc > 0 ? 0 : rc < 0 ? rc : dn_fail(-ENOENT, "not stored");
+}
+
+int store_chunk_length(struct store_dataset *dataset, const struct dn_chunk_id *id, uint64_t *nbytes)
+{
+    assert(chunk_is_valid(dataset, id) && nbytes);
+    const struct dn_backend *backend = dataset->store->backend;
+    struct call call = call_chunk(dataset, OP_LENGTH, id);
+    if (!backend->chunk_length)
+        return length_by_asking(dataset, id, nbytes);
+    while (attempt(&call))
+        finish(&call, backend->chunk_length(dataset->handle, id, nbytes));
+    return call.result == -ENOTSUP ? length_by_asking(dataset, id, nbytes) : call.result;
 }
 
 static int pass_chunk(void *arg, const uint64_t *index, int ndim)

@@ -70,6 +70,7 @@ size_t store_deletes_at_once(const struct store_dataset *dataset);
 /** Up to that many; those that are absent are no error. */
 int store_delete_chunks(struct store_dataset *dataset, const struct dn_chunk_id *ids, size_t count);
 int store_has_chunk(struct store_dataset *dataset, const struct dn_chunk_id *id);
+int store_chunk_length(struct store_dataset *dataset, const struct dn_chunk_id *id, uint64_t *nbytes);
 int store_list_chunks(struct store_dataset *dataset, dn_chunk_fn fn, void *arg);
 /** Of two datasets of one store with equal descriptions; read and written where the backend cannot copy. */
 int store_copy_chunk(struct store_dataset *from, struct store_dataset *to, const struct dn_chunk_id *id);

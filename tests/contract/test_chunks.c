@@ -177,6 +177,40 @@ static void test_copy_chunk(void **state)
     drop(&from);
 }
 
+static int tick_stray(void *arg, const char *name)
+{
+    int *left = arg;
+    assert_true(*name != '\0');
+    return --*left == 0 ? -EXFULL : 0;
+}
+
+/* What is listed: so many, or none where the store does not tell or has lost them with the description. */
+static void assert_strays(struct set *set, int count)
+{
+    int left = 100, rc = store_list_strays(set->data, tick_stray, &left);
+    assert_true(rc == 0 || rc == -ENOTSUP);
+    assert_true(left == 100 || left == 100 - count);
+    if (left == 100)
+        return;
+    left = count; /* and it stops when it is told to */
+    assert_int_equal(store_list_strays(set->data, tick_stray, &left), -EXFULL);
+}
+
+static void test_chunk_length(void **state)
+{
+    (void)state;
+    struct set set;
+    uint64_t index[DN_MAX_NDIM], nbytes = 1;
+    make(&set);
+    assert_ok(put(&set, 8, 1)); /* the corner, with padding */
+    struct dn_chunk_id id = chunk_at(&set.desc, 8, index);
+    assert_ok(store_chunk_length(set.data, &id, &nbytes));
+    assert_int_equal(nbytes, set.nbytes);
+    id = chunk_at(&set.desc, 4, index);
+    assert_int_equal(store_chunk_length(set.data, &id, &nbytes), -ENOENT);
+    drop(&set);
+}
+
 static int no_stray(void *arg, const char *name)
 {
     (void)arg;
@@ -213,7 +247,9 @@ static void test_strays_of_larger_grid(void **state)
     describe(&small, 2, (uint64_t[]){3, 2}, "<u2", (uint64_t[]){3, 2}, NULL);
     assert_ok(store_create(contract.store, set.name, &small));
     assert_ok(store_open_dataset(contract.store, set.name, &set.data, &set.desc));
+    assert_strays(&set, CHUNKS - 1);
     assert_int_equal(store_delete_strays(set.data), 0);
+    assert_strays(&set, 0);
     drop(&set);
 
     assert_ok(store_create(contract.store, set.name, &large));
@@ -585,6 +621,7 @@ const struct CMUnitTest chunk_tests[] = {
     cmocka_unit_test(test_list_chunks_stops),
     cmocka_unit_test(test_strays),
     cmocka_unit_test(test_copy_chunk),
+    cmocka_unit_test(test_chunk_length),
     cmocka_unit_test(test_no_strays),
     cmocka_unit_test(test_strays_of_larger_grid),
     cmocka_unit_test(test_flush),

@@ -639,6 +639,11 @@ static int fault_has_chunk(void *handle, const struct dn_chunk_id *id)
     ON_DATASET(FAULT_HAS_CHUNK, has_chunk, -ENOTSUP, id->flat, id);
 }
 
+static int fault_chunk_length(void *handle, const struct dn_chunk_id *id, uint64_t *nbytes)
+{
+    ON_DATASET(FAULT_LENGTH, chunk_length, -ENOTSUP, id->flat, id, nbytes);
+}
+
 static int fault_list_chunks(void *handle, dn_chunk_fn fn, void *arg)
 {
     ON_DATASET(FAULT_LIST_CHUNKS, list_chunks, -ENOTSUP, FAULT_ANY, fn, arg);
@@ -695,6 +700,7 @@ const struct dn_backend dn_backend_fault = {
     .write_chunk = fault_write_chunk,
     .delete_chunk = fault_delete_chunk,
     .has_chunk = fault_has_chunk,
+    .chunk_length = fault_chunk_length,
     .list_chunks = fault_list_chunks,
     .copy_chunk = fault_copy_chunk,
     .list_strays = fault_list_strays,

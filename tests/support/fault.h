@@ -57,8 +57,8 @@ struct fault_options {
 #define FAULT_OPERATIONS(X)                                                                          \
     X(CONNECT, "connect") X(LIST, "list") X(CREATE, "create") X(OPEN, "open") X(HAS, "has")          \
     X(DELETE, "delete") X(RENAME, "rename") X(USAGE, "usage") X(READ, "read") X(WRITE, "write")      \
-    X(DELETE_CHUNK, "delete_chunk") X(HAS_CHUNK, "has_chunk") X(LIST_CHUNKS, "list_chunks")          \
-    X(COPY, "copy_chunk") X(LIST_STRAYS, "list_strays") X(STRAYS, "strays") X(FLUSH, "flush")
+    X(DELETE_CHUNK, "delete_chunk") X(HAS_CHUNK, "has_chunk") X(LENGTH, "chunk_length")               \
+    X(LIST_CHUNKS, "list_chunks") X(COPY, "copy_chunk") X(LIST_STRAYS, "list_strays") X(STRAYS, "strays") X(FLUSH, "flush")
 
 enum fault_op {
 #define X(id, name) FAULT_##id,
