@@ -89,6 +89,9 @@ DN_API void dn_config_each_default(void (*fn)(void *arg, const char *section,
                                               const struct dn_option *row, const char *value),
                                    void *arg);
 
+/** Every backend that is built, whether or not its module is installed, with a line about it. */
+DN_API void dn_each_backend(void (*fn)(void *arg, const char *name, const char *summary), void *arg);
+
 /* ---- connection ---------------------------------------------------------------------------- */
 
 typedef struct dn_connection dn_connection;

@@ -4,6 +4,7 @@
  * whose cache holds a quarter of it, so that the store is what is measured.
  */
 #include "cli.h"
+#include "file.h"
 #include "plot.h"
 
 #include <errno.h>
@@ -171,8 +172,11 @@ static int draw(const struct bench *bench, const char *path)
 int cmd_bench(struct cli *cli)
 {
     struct bench bench = {.cli = cli, .bytes = 64u << 20};
-    int error = 0;
+    const char *plot = cli->value[OPT_PLOT];
+    int error = plot ? check_absent(plot, has_option(cli, OPT_FORCE)) : 0;
 
+    if (error)
+        return error;
     if (has_option(cli, OPT_SIZE)) {
         error = dn_config_set(cli->config, "cache_size", cli->value[OPT_SIZE]);
         if (error)
@@ -193,5 +197,5 @@ int cmd_bench(struct cli *cli)
     if (error)
         return error;
     cli->json ? print_json(&bench) : print_table(&bench);
-    return has_option(cli, OPT_PLOT) ? draw(&bench, cli->value[OPT_PLOT]) : 0;
+    return plot ? draw(&bench, plot) : 0;
 }

@@ -25,10 +25,62 @@ static void print_value_cases(const struct option_row *row, bool files)
         }
 }
 
+/* ---- values that are words ------------------------------------------------------------------------------- */
+
+struct words {
+    const char *option;
+    char text[256]; /* with blanks between them */
+};
+
+static void add_word(struct words *words, const char *word, int length)
+{
+    size_t used = strlen(words->text);
+
+    snprintf(words->text + used, sizeof words->text - used, "%s%.*s", used ? " " : "", length, word);
+}
+
+static void add_backend(void *arg, const char *name, const char *summary)
+{
+    (void)summary;
+    add_word(arg, name, (int)strlen(name));
+}
+
+/* "a|b|c=a" */
+static void add_choices(void *arg, const char *section, const struct dn_option *row, const char *value)
+{
+    struct words *words = arg;
+    const char *choice = row->choices;
+
+    (void)section;
+    (void)value;
+    if (row->type != DN_OPT_CHOICE || strcmp(row->name, words->option) != 0)
+        return;
+    while (*choice) {
+        add_word(words, choice, (int)strcspn(choice, "=|"));
+        choice += strcspn(choice, "|");
+        choice += *choice == '|';
+    }
+}
+
+/* The words that a global option may have as its value; "": it is free. */
+static struct words words_of(const struct cli *cli, const struct option_row *row)
+{
+    struct words words = {.option = row->name};
+
+    if (row->id == GLOBAL_BACKEND)
+        dn_each_backend(add_backend, &words);
+    else if (row->id >= OPT_COUNT)
+        dn_config_each(cli->config, add_choices, &words);
+    return words;
+}
+
+/* ---- bash --------------------------------------------------------------------------------------------------- */
+
 /* Both shells' scripts find the command as the first word that is neither an option nor an option's value. */
-static void print_bash(void)
+static void print_bash(const struct cli *cli)
 {
     const struct command *command;
+    const struct option_row *row;
 
     puts("# bash completion of dosna; made by: dosna completion bash\n"
          "_dosna()\n{\n"
@@ -43,9 +95,11 @@ static void print_bash(void)
          "        if [[ \" $commands \" == *\" ${COMP_WORDS[i]} \"* ]]; then\n"
          "            command=\"${COMP_WORDS[i]}\"\n            break\n        fi\n    done\n"
          "    case $before in");
-    puts("    --backend) COMPREPLY=($(compgen -W 'ram hdf5 ceph s3 sage' -- \"$word\")); return ;;\n"
-         "    --engine) COMPREPLY=($(compgen -W 'cpu threads jl mpi' -- \"$word\")); return ;;\n"
-         "    --jlbackend) COMPREPLY=($(compgen -W 'threading multiprocessing' -- \"$word\")); return ;;");
+    for (row = global_options; row->name; row++) {
+        struct words words = words_of(cli, row);
+        if (*words.text)
+            printf("    --%s) COMPREPLY=($(compgen -W '%s' -- \"$word\")); return ;;\n", row->name, words.text);
+    }
     fputs("    ", stdout);
     print_value_cases(global_options, true);
     puts("|--plot) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n    esac\n    case $command in");
@@ -62,6 +116,8 @@ static void print_bash(void)
          "complete -o filenames -F _dosna dosna");
 }
 
+/* ---- zsh ---------------------------------------------------------------------------------------------------- */
+
 /* Inside single quotes, with the characters that _arguments gives a meaning taken as they are. */
 static void print_quoted(const char *text)
 {
@@ -75,9 +131,10 @@ static void print_quoted(const char *text)
     }
 }
 
-static void print_arguments(const struct option_row *row)
+static void print_arguments(const struct cli *cli, const struct option_row *row)
 {
     for (; row && row->name; row++) {
+        struct words words = words_of(cli, row);
         for (int i = 0; i < (row->letter ? 2 : 1); i++) {
             printf("        '%s%.*s[", i ? "-" : "--", i ? 1 : 64, i ? &row->letter : row->name);
             print_quoted(row->help);
@@ -86,13 +143,15 @@ static void print_arguments(const struct option_row *row)
                 putchar(':');
                 print_quoted(row->value);
                 fputs(strcmp(row->value, "FILE") == 0 ? ":_files" : ":", stdout);
+                if (*words.text)
+                    printf("(%s)", words.text);
             }
             puts("' \\");
         }
     }
 }
 
-static void print_zsh(void)
+static void print_zsh(const struct cli *cli)
 {
     const struct command *command;
 
@@ -107,13 +166,13 @@ static void print_zsh(void)
          "        if [[ -n ${(M)commands:#$word:*} ]]; then\n"
          "            command=$word\n            break\n        fi\n    done\n"
          "    options=( \\");
-    print_arguments(global_options);
+    print_arguments(cli, global_options);
     puts("    )\n    case $command in");
     for (command = commands; command->name; command++) {
         if (!command->options)
             continue;
         printf("    %s) options+=( \\\n", command->name);
-        print_arguments(command->options);
+        print_arguments(cli, command->options);
         puts("    ) ;;");
     }
     puts("    esac\n    if [[ -z $command ]]; then\n"
@@ -127,9 +186,9 @@ int cmd_completion(struct cli *cli)
     const char *shell = cli->operand[0];
 
     if (strcmp(shell, "bash") == 0)
-        print_bash();
+        print_bash(cli);
     else if (strcmp(shell, "zsh") == 0)
-        print_zsh();
+        print_zsh(cli);
     else
         return usage_fail("there is no completion for '%s'; bash and zsh have one", shell);
     return 0;

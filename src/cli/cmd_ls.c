@@ -167,8 +167,10 @@ static int print_names(struct cli *cli, const struct names *names)
 int cmd_ls(struct cli *cli)
 {
     struct names names = {.pattern = cli->operands ? cli->operand[0] : NULL};
-    int error = dn_list(cli->conn, note_name, &names);
+    int error = has_option(cli, OPT_RESCAN) ? dn_rescan(cli->conn) : 0;
 
+    if (!error)
+        error = dn_list(cli->conn, note_name, &names);
     if (!error) {
         if (names.count)
             qsort(names.name, names.count, sizeof *names.name, by_name);

@@ -3,7 +3,7 @@
 #include "cli.h"
 
 const struct option_row global_options[] = {
-    {GLOBAL_BACKEND, "backend", 0, "B", "ram, hdf5, ceph, s3 or sage"},
+    {GLOBAL_BACKEND, "backend", 0, "B", "what kind of store; hdf5"},
     {GLOBAL_ENGINE, "engine", 0, "E", "cpu, threads (or jl) or mpi"},
     {GLOBAL_CONNECTION, "connection", 0, "C", "the folder, pool or bucket; needed"},
     {GLOBAL_OPTIONS, "connection-options", 0, "K=V", "any settings, as many as follow"},
@@ -29,6 +29,7 @@ const struct option_row global_options[] = {
 static const struct option_row create_options[] = {SHAPE, DTYPE, CHUNK_SIZE, FILLVALUE, END};
 static const struct option_row ls_options[] = {
     {OPT_LONG, "long", 'l', NULL, "shape, type, chunk size and chunks stored too"},
+    {OPT_RESCAN, "rescan", 0, NULL, "look through the whole store first (ceph: for datasets that DosNa made)"},
     END,
 };
 static const struct option_row load_options[] = {SHAPE, DTYPE, CHUNK_SIZE, FILLVALUE, RAW, END};
@@ -54,6 +55,7 @@ static const struct option_row show_options[] = {
 static const struct option_row bench_options[] = {
     {OPT_SIZE, "size", 0, "BYTES", "bytes of the test dataset, with K, M or G; 64M"},
     {OPT_PLOT, "plot", 0, "FILE", "a plot of the table as PNG"},
+    FORCE("replace FILE"),
     END,
 };
 
@@ -72,7 +74,7 @@ const struct command commands[] = {
     {"apply", "NAME -- CMD ...", "replace each chunk by what CMD makes of it", 1, 1, CMD_JSON | CMD_REST, NULL, cmd_apply},
     {"clear", "NAME", "delete all chunks, so that all of it is the fill value", 1, 1, 0, force_options, cmd_clear},
     {"rm", "NAME ...", "delete datasets", 1, -1, 0, force_options, cmd_rm},
-    {"check", "NAME", "find stray and damaged chunks and bad metadata", 1, 1, CMD_ALONE | CMD_JSON, check_options, cmd_check},
+    {"check", "NAME", "find stray, damaged and wrong-length chunks and bad metadata", 1, 1, CMD_ALONE | CMD_JSON, check_options, cmd_check},
     {"show", "NAME [FILE.png]", "a slice as a picture, in the terminal without FILE", 1, 2, CMD_ALONE, show_options, cmd_show},
     {"bench", "", "time writing and reading at several chunk sizes and jobs", 0, 0, CMD_ALONE | CMD_JSON, bench_options, cmd_bench},
     {"completion", "bash|zsh", "print a shell's completion script", 1, 1, CMD_ALONE | CMD_OFFLINE, NULL, cmd_completion},

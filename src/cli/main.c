@@ -24,6 +24,12 @@ static void print_options(const struct option_row *row)
     }
 }
 
+static void print_backend(void *arg, const char *name, const char *summary)
+{
+    (void)arg;
+    printf("  %-10s %s\n", name, summary);
+}
+
 static void print_help(const struct command *command)
 {
     if (command) {
@@ -39,6 +45,8 @@ static void print_help(const struct command *command)
         printf("  %-10s %-22s %s\n", command->name, command->call, command->help);
     puts("\nOptions, before or after the command:");
     print_options(global_options);
+    puts("\nBackends:");
+    dn_each_backend(print_backend, NULL);
     puts("\nA file '-' is standard input or output. dosna COMMAND --help tells a command's own options.");
 }
 

@@ -570,3 +570,9 @@ void dn_config_each_default(void (*fn)(void *arg, const char *section, const str
     for (const struct dn_backend *const *backend = registry; *backend; backend++)
         each_default((*backend)->name, (*backend)->options, fn, arg);
 }
+
+void dn_each_backend(void (*fn)(void *arg, const char *name, const char *summary), void *arg)
+{
+    for (const struct dn_backend *const *backend = registry; *backend; backend++)
+        fn(arg, (*backend)->name, (*backend)->summary);
+}
