@@ -183,7 +183,11 @@ void mpi_end(void);
 /** Write 8-bit pixels, 1 (grey) or 3 (RGB) bytes each, by a temporary file beside `path`; "-" is stdout. */
 int png_write(const char *path, unsigned width, unsigned height, unsigned channels, const unsigned char *pixels);
 
-/* ---- text.c: elements as numpy prints them ---------------------------------------------------------- */
+/* ---- element.c and text.c: elements as numpy prints them --------------------------------------------- */
+
+/** One element as it stands in a printed array, or as print() shows it alone. For the caller to free(); NULL: no
+ *  memory. */
+char *element_text(const struct dn_dtype *dtype, const unsigned char *bytes, bool alone);
 
 /**
  * Print a selection of a dataset as numpy's print() does: rows in brackets, columns of equal width, the

@@ -232,16 +232,6 @@ static char *format_float(const struct layout *layout, const struct decimal *d)
 
 /* ---- elements as words ----------------------------------------------------------------------------------------- */
 
-static char *element_text(const struct dn_dtype *dtype, const unsigned char *bytes)
-{
-    size_t size = 4 * (size_t)dtype->itemsize + 64;
-    char *text = malloc(size);
-
-    if (text)
-        dn_fill_format(dtype, bytes, false, text, size);
-    return text;
-}
-
 /* Column `part` of `parts` (the real and the imaginary one) as decimals. */
 static struct decimal *decimals(const struct picture *p, unsigned part, unsigned parts)
 {
@@ -252,7 +242,7 @@ static struct decimal *decimals(const struct picture *p, unsigned part, unsigned
     dtype.itemsize /= parts;
     for (uint64_t i = 0; d && i < p->count; i++) {
         const unsigned char *bytes = p->bytes + i * p->dtype->itemsize + part * dtype.itemsize;
-        char *text = element_text(&dtype, bytes);
+        char *text = element_text(&dtype, bytes, false);
         if (!text) {
             free(d);
             return NULL;
@@ -300,7 +290,7 @@ static int make_others(struct picture *p)
     int width = p->dtype->kind == 'b' && p->ndim ? 5 : 0;
 
     for (uint64_t i = 0; i < p->count; i++) {
-        p->word[i] = element_text(p->dtype, p->bytes + i * p->dtype->itemsize);
+        p->word[i] = element_text(p->dtype, p->bytes + i * p->dtype->itemsize, p->ndim == 0);
         if (!p->word[i])
             return no_memory();
         if (aligned && p->dtype->kind != 'b')
@@ -337,8 +327,19 @@ struct lines {
     const struct picture *picture;
     char *line;
     size_t length, room;
+    size_t width; /* in characters */
     bool failed;
 };
+
+/* Characters of UTF-8. */
+static size_t width_of(const char *text)
+{
+    size_t width = 0;
+
+    for (; *text; text++)
+        width += ((unsigned char)*text & 0xc0) != 0x80;
+    return width;
+}
 
 static void append(struct lines *lines, const char *text)
 {
@@ -356,6 +357,7 @@ static void append(struct lines *lines, const char *text)
     }
     memcpy(lines->line + lines->length, text, more + 1);
     lines->length += more;
+    lines->width += width_of(text);
 }
 
 static void end_line(struct lines *lines, bool strip)
@@ -365,7 +367,7 @@ static void end_line(struct lines *lines, bool strip)
     if (lines->length)
         fwrite(lines->line, 1, lines->length, stdout);
     putchar('\n');
-    lines->length = 0;
+    lines->length = lines->width = 0;
 }
 
 static void indent(struct lines *lines, int width)
@@ -379,7 +381,7 @@ static void add_word(struct lines *lines, const char *word, int depth)
 {
     size_t width = (size_t)(LINE_WIDTH - 1 - (depth - 1));
 
-    if (lines->length > (size_t)depth && lines->length + strlen(word) > width) {
+    if (lines->width > (size_t)depth && lines->width + width_of(word) > width) {
         end_line(lines, true);
         indent(lines, depth);
     }
