@@ -6,9 +6,13 @@
             self.ok("create", "a", "--shape", "4,4", "--dtype", "<f4")   # exit 0, nothing on standard error
             self.fails(1, "no such", "info", "b")                        # exit 1, one line that says "no such"
 
-The program is $DOSNA_BIN. Each test has a folder of its own, self.folder, in which the commands run, and an
-empty connection: the hdf5 store in it, or one of STORES. ENGINES are the arguments that choose each engine.
+The program is $DOSNA_BIN. Each test has a folder of its own, self.folder, in which the commands run, and a
+connection of the store that $DOSNA_TEST_STORE names (stores.py): an hdf5 one is in that folder and empty, one on a
+server is this run's, and each test removes what it made. self.pool is that connection as stores.py has it. ENGINES
+are the arguments that choose each engine. $DOSNA_TEST_SHORT asks for less of what takes long.
 """
+import atexit
+import functools
 import os
 import shutil
 import subprocess
@@ -18,8 +22,12 @@ import uuid
 
 import numpy
 
+import stores
+
 BIN = os.environ.get("DOSNA_BIN", "")
 TIMEOUT = float(os.environ.get("DOSNAFS_TEST_TIMEOUT", "60"))
+SHORT = bool(os.environ.get("DOSNA_TEST_SHORT"))
+STORES = tuple(stores.KINDS)
 MPIEXEC = ["mpiexec", "-n", "4", "--oversubscribe", "--allow-run-as-root"]
 ENGINES = {
     "cpu": ["--engine", "cpu"],
@@ -36,31 +44,21 @@ def has_mpi():
     return b"libmpi" in subprocess.run(["ldd", BIN], stdout=subprocess.PIPE, check=False).stdout
 
 
-def s3_settings(path):
-    """The KEY=VALUE lines of s3.env."""
-    with open(path, encoding="utf-8") as file:
-        return dict(line.strip().removeprefix("export ").split("=", 1) for line in file if "=" in line)
+@functools.cache
+def missing(store):
+    """Why there is no such store here, or None."""
+    text = subprocess.run([BIN, "--help"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    if f"\n  {store} " not in text.split("\nBackends:")[1]:
+        return f"dosna is built without the {store} backend"
+    return stores.missing(store)
 
 
-def stores():
-    """{name: (arguments, environment) or why it cannot be used}"""
-    ceph, s3 = os.environ.get("DOSNA_TEST_CEPH", ""), os.environ.get("DOSNA_TEST_S3", "")
-    found = {"hdf5": ([], {})}
-    if os.path.exists(os.path.join(ceph, "ceph.conf")) and ceph:
-        found["ceph"] = (["--backend", "ceph", "--connection", "dosna", "--connection-options",
-                          f"conffile={ceph}/ceph.conf"], {})
-    else:
-        found["ceph"] = "no test cluster at DOSNA_TEST_CEPH"
-    if os.path.exists(s3):
-        settings = s3_settings(s3)
-        found["s3"] = (["--backend", "s3", "--connection", "dosna", "--connection-options",
-                        "endpoint_url=" + settings["S3_ENDPOINT"]], settings)
-    else:
-        found["s3"] = "no test server at DOSNA_TEST_S3"
-    return found
-
-
-STORES = stores()
+@functools.cache
+def shared_pool(store):
+    """The connection of this run to a server."""
+    pool = stores.KINDS[store]()
+    atexit.register(pool.remove)
+    return pool
 
 
 @unittest.skipUnless(os.access(BIN, os.X_OK), "DOSNA_BIN is no program")
@@ -70,25 +68,29 @@ class Case(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="dosna-cli-")
         self.addCleanup(shutil.rmtree, self.folder)
-        os.mkdir(self.path("pool"))
-        self.use("hdf5")
+        self.use(stores.STORE)
 
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
     def use(self, store, engine="threads"):
         """Commands go to this store and engine from now on; skips what cannot be used."""
-        if isinstance(STORES[store], str):
-            self.skipTest(STORES[store])
+        if missing(store):
+            self.skipTest(missing(store))
         if engine == "mpi" and not has_mpi():
             self.skipTest("no mpiexec, or a program without MPI")
-        arguments, environment = STORES[store]
-        self.where = arguments or ["--connection", "pool", "--connection-options", "directory=" + self.folder]
-        self.environment = {**os.environ, **environment, "DOSNAFS_CONF": "", "HOME": self.folder}
+        self.pool = shared_pool(store) if store != "hdf5" else self._folder_pool
+        options = [f"{key}={value}" for key, value in self.pool.options.items() if key != "backend"]
+        self.where = ["--backend", store, "--connection", self.pool.name, "--connection-options", *options]
+        self.environment = {**os.environ, **self.pool.env, "DOSNAFS_CONF": "", "HOME": self.folder}
         if engine == "mpi": # its library leaks, and takes its own locks in any order
             self.environment["ASAN_OPTIONS"] = "detect_leaks=0"
             self.environment["TSAN_OPTIONS"] = os.environ.get("TSAN_OPTIONS", "") + ":detect_deadlocks=0"
         self.engine = engine
+
+    @functools.cached_property
+    def _folder_pool(self):
+        return stores.Hdf5Pool(self.folder)
 
     def name(self, base):
         """A name that no other test on a shared store has."""

@@ -17,6 +17,9 @@ class Completion(cases.Case):
         part = self.help().split("Commands:\n")[1].split("\n\n")[0]
         return [line.split()[0] for line in part.splitlines()]
 
+    def backends(self):
+        return [line.split()[0] for line in self.help().split("\nBackends:\n")[1].split("\n\n")[0].splitlines()]
+
     def options(self, *command):
         return re.findall(r"^  (?:-\w, )?(--[\w-]+)", self.help(*command), re.M)
 
@@ -24,6 +27,7 @@ class Completion(cases.Case):
         self.assertEqual(set(self.commands()), set("create ls info load save get set clone map apply clear rm check show "
                                                    "bench completion".split()))
         self.assertIn("--connection-options", self.options())
+        self.assertIn("ram", self.backends())
         self.assertIn("--chunk-size", self.options("create"))
 
     def complete_in_bash(self, script, *words):
@@ -43,6 +47,8 @@ class Completion(cases.Case):
             for option in self.options(command) + self.options():
                 self.assertIn(option, known, command)
         self.assertEqual(self.complete_in_bash(script, "--engine", "m"), ["mpi"])
+        self.assertEqual(self.complete_in_bash(script, "--jlbackend", "''"), ["threading", "multiprocessing"])
+        self.assertEqual(self.complete_in_bash(script, "--backend", "''"), self.backends())
         self.assertEqual(self.complete_in_bash(script, "inf"), ["info"])
 
     @unittest.skipUnless(shutil.which("zsh"), "no zsh")
@@ -56,3 +62,4 @@ class Completion(cases.Case):
                 self.assertIn(f"'{option}[", text.split(f"    {command}) ")[1].split(";;")[0])
         for option in self.options():
             self.assertIn(f"'{option}[", text)
+        self.assertIn(f":({' '.join(self.backends())})'", text)

@@ -33,6 +33,29 @@ class BadInput(cases.Case):
             with self.subTest(call):
                 self.fails(2, text, *call)
 
+    def test_every_command(self):
+        """An option that it has not, more operands than it takes, a dataset that is not there."""
+        calls = {"create": ["b"], "ls": ["*"], "info": ["no"], "load": ["b", "no.npy"], "save": ["no", "x.npy"],
+                 "get": ["no", "0", "x.npy"], "set": ["no", "0", "1"], "clone": ["no", "b"], "map": ["no", "b"],
+                 "apply": ["no"], "clear": ["no"], "rm": ["no"], "check": ["no"], "show": ["no", "x.png"], "bench": [],
+                 "completion": ["bash"]}
+        part = subprocess.run([cases.BIN, "--help"], stdout=subprocess.PIPE, check=True).stdout.decode()
+        commands = [line.split()[0] for line in part.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+        self.assertEqual(set(commands), set(calls))
+        before = sorted(os.listdir(self.folder))
+        for command, operands in calls.items():
+            rest = ["--", "cat"] if command in ("map", "apply") else []
+            with self.subTest(command):
+                self.fails(2, f"unknown option '--nonsense' for {command}", command, *operands, "--nonsense", *rest)
+                if command != "rm":
+                    self.fails(2, f"{command} takes", command, *operands, "1", "2", "3", *rest)
+                if operands and command not in ("ls", "create", "completion"):
+                    self.fails(1, "no", command, *operands, *rest)
+                if operands and command != "ls":
+                    self.fails(2, f"{command} takes", command, *rest)
+        self.assertEqual(self.listing(), ["a"])
+        self.assertEqual(sorted(os.listdir(self.folder)), before)
+
     def test_connection(self):
         self.where = []
         self.fails(2, "--connection is missing", "ls")
@@ -100,13 +123,23 @@ class BadInput(cases.Case):
 
     def test_get_set(self):
         self.save_array("other.npy", cases.some_array((3, 4)))
+        self.save_array("wrong.npy", cases.some_array((12,), "<i8"))
+        for name, count in (("short", 10), ("long", 100)):
+            with open(self.path(name), "wb") as file:
+                file.write(bytes(count))
         for status, text, call in [
+                (1, "type <i8", ["set", "a", "0", "wrong.npy"]), (1, "10 bytes", ["set", "a", "0", "short", "--raw"]),
+                (1, "100 bytes", ["set", "a", "0", "long", "--raw"]), (1, "no elements", ["set", "a", "5:5", "3"]),
+                (1, "neither", ["set", "a", "0", "nowhere", "--raw"]), (1, "no elements", ["get", "a", "5:5", "x.npy"]),
+                (2, "out of bounds", ["get", "a", "[0, 12]", "x.npy"]), (1, "No such", ["get", "a", "0", "nowhere/x.npy"]),
                 (2, "out of bounds", ["get", "a", "10"]), (2, "", ["get", "a", "0,0,0"]), (2, "", ["get", "a", "x"]),
                 (2, "", ["get", "a", "::0"]), (1, "neither", ["set", "a", "0", "hello"]),
                 (1, "shape (3, 4)", ["set", "a", "0", "other.npy"]), (2, "out of bounds", ["set", "a", "-11", "3"]),
                 (1, "nothing", ["get", "nothing", "0"])]:
             with self.subTest(call):
                 self.fails(status, text, *call)
+        self.assertFalse(os.path.exists(self.path("x.npy")))
+        self.assert_same(self.array("a"), cases.some_array((10, 12)))
 
     def test_map(self):
         for text, call in [("status 1", ["false"]), ("No such file", ["no-such-program"]), ("more than", ["yes"]),
@@ -132,7 +165,9 @@ class BadInput(cases.Case):
                 (2, "--axis 2", ["show", "a", "--axis", "2"]), (2, "--axis", ["show", "a", "--axis", "x"]),
                 (2, "--index", ["show", "a", "--index", "99"]), (2, "percentile", ["show", "a", "--percentile", "60"]),
                 (1, "exists", ["show", "a", "in.npy"]), (1, "no grey", ["show", "text"]),
-                (2, "--size", ["bench", "--size", "x"])]:
+                (1, "No such", ["show", "a", "nowhere/x.png"]), (2, "--size", ["bench", "--size", "x"]),
+                (2, "--size", ["bench", "--size", "0"]), (1, "exists", ["bench", "--plot", "in.npy", "--size", "64K"]),
+                (1, "No such", ["bench", "--plot", "nowhere/x.png", "--size", "64K"])]:
             with self.subTest(call):
                 self.fails(status, text, *call)
 
@@ -147,7 +182,7 @@ class BadInput(cases.Case):
         text = done.stdout.decode()
         self.assertIn("damaged: 0, 1: ", text)
         self.assertIn("stray: chunk_7_0.h5", text)
-        self.assertIn("8 chunks stored, 1 missing (they read as the fill value), 1 damaged, 1 strays", text)
+        self.assertIn("8 chunks stored, 1 missing (they read as the fill value), 0 of wrong length, 1 damaged, 1 strays", text)
         self.assertEqual(self.run_dosna("check", "a", "--repair").returncode, 1)
         self.assertFalse(os.path.exists(os.path.join(folder, "chunk_7_0.h5")))
         os.unlink(os.path.join(folder, "chunk_0_1.h5"))

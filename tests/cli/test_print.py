@@ -23,7 +23,7 @@ class Print(cases.Case):
         self.assertEqual(text, str(selected) + "\n", (array.dtype, slices))
 
     def test_floats(self):
-        for dtype in ("<f8", "<f4", ">f8", "<f2"):
+        for dtype in ("<f8", "<f2") if cases.SHORT else ("<f8", "<f4", ">f8", "<f2"):
             for values in FLOATS:
                 with numpy.errstate(over="ignore"):
                     self.check(numpy.array(values, dtype))

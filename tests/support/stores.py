@@ -9,7 +9,7 @@
     pool.remove()
 
 The servers are those of tests/support/cluster.sh, whose places are $DOSNA_TEST_CEPH (its folder) and $DOSNA_TEST_S3
-(its s3.env). missing() is why a store cannot be tested here, or None.
+(its s3.env). missing(store) is why it cannot be tested here, or None; without a name, of the one from stores.new().
 """
 import contextlib
 import importlib.util
@@ -109,12 +109,12 @@ def read_env(path):
     return dict(line.split("=", 1) for line in lines)
 
 
-def missing():
+def missing(store=STORE):
     """Why there is no such store here, or None."""
-    if STORE == "hdf5":
+    if store == "hdf5":
         return None
     variable, file, module = {"ceph": ("DOSNA_TEST_CEPH", "ceph.conf", "rados"),
-                              "s3": ("DOSNA_TEST_S3", "", "boto3")}[STORE]
+                              "s3": ("DOSNA_TEST_S3", "", "boto3")}[store]
     place = os.environ.get(variable)
     if not place:
         return f"{variable} is not set"
