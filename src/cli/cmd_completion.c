@@ -32,17 +32,22 @@ struct words {
     char text[256]; /* with blanks between them */
 };
 
-static void add_word(struct words *words, const char *word, int length)
+static void add_word(struct words *words, const char *word, size_t length)
 {
     size_t used = strlen(words->text);
 
-    snprintf(words->text + used, sizeof words->text - used, "%s%.*s", used ? " " : "", length, word);
+    if (used + length + 2 > sizeof words->text)
+        return;
+    if (used)
+        words->text[used++] = ' ';
+    memcpy(words->text + used, word, length);
+    words->text[used + length] = '\0';
 }
 
 static void add_backend(void *arg, const char *name, const char *summary)
 {
     (void)summary;
-    add_word(arg, name, (int)strlen(name));
+    add_word(arg, name, strlen(name));
 }
 
 /* "a|b|c=a" */
@@ -53,10 +58,10 @@ static void add_choices(void *arg, const char *section, const struct dn_option *
 
     (void)section;
     (void)value;
-    if (row->type != DN_OPT_CHOICE || strcmp(row->name, words->option) != 0)
+    if (row->type != DN_OPT_CHOICE || !choice || strcmp(row->name, words->option) != 0)
         return;
     while (*choice) {
-        add_word(words, choice, (int)strcspn(choice, "=|"));
+        add_word(words, choice, strcspn(choice, "=|"));
         choice += strcspn(choice, "|");
         choice += *choice == '|';
     }

@@ -45,12 +45,15 @@ def has_mpi():
 
 
 @functools.cache
+def is_built(store):
+    text = subprocess.run([BIN, "--help"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return f"\n  {store} " in text.split("\nBackends:")[1]
+
+
+@functools.cache
 def missing(store):
     """Why there is no such store here, or None."""
-    text = subprocess.run([BIN, "--help"], stdout=subprocess.PIPE, check=True).stdout.decode()
-    if f"\n  {store} " not in text.split("\nBackends:")[1]:
-        return f"dosna is built without the {store} backend"
-    return stores.missing(store)
+    return stores.missing(store) if is_built(store) else f"dosna is built without the {store} backend"
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import numpy
 
 import cases
 import stores
+from fake_s3 import FakeS3
 
 NAT = -2**63
 UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
@@ -132,6 +133,54 @@ class NoAnswer(cases.Case):
                         ["load", "b", "in.npy"]):
             self.fails(1, "", *command)
         self.assertFalse(os.path.exists(self.path("x.npy")))
+
+
+@unittest.skipUnless(stores.STORE == "s3", "it is about copies in s3")
+class CopiesInS3(cases.Case):
+    """What a server may answer to one."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = FakeS3()
+        self.server.__enter__()
+        self.addCleanup(self.server.__exit__)
+        self.server.add_dataset("src", (8,), chunk_size=(4,), chunks={"0": b"abcd", "1": b"efgh"})
+        self.where = ["--backend", "s3", "--connection", "any", "--connection-options",
+                      "endpoint_url=" + self.server.url, "retries=1"]
+
+    def answers(self, *mischief):
+        """To the first copies; to those that follow, good ones."""
+        left = list(mischief)
+        self.server.mischief = lambda request: "x-amz-copy-source" in request.headers and left and left.pop(0)(request)
+
+    def cloned(self):
+        self.ok("clone", "src", "dst", "--data", "--engine", "cpu")
+        return {key: found.body for key, found in self.server.buckets["dst"].items() if key != "dataset_root"}
+
+    def test_no_bytes_come_here(self):
+        self.assertEqual(self.cloned(), {"0": b"abcd", "1": b"efgh"})
+        self.assertNotIn(("GET", "/src/0"), self.server.log)
+
+    def test_later(self):
+        self.answers(lambda r: r.xml(200, "<Error><Code>InternalError</Code></Error>"), lambda r: r.error(503, "SlowDown"))
+        with self.assertRaises(AssertionError): # one more try is all it has
+            self.cloned()
+        self.answers(lambda r: r.xml(200, "<Error><Code>InternalError</Code></Error>"))
+        self.assertEqual(self.cloned(), {"0": b"abcd", "1": b"efgh"})
+
+    def test_not_implemented(self):
+        self.answers(*2 * [lambda r: r.error(501, "NotImplemented")])
+        self.assertEqual(self.cloned(), {"0": b"abcd", "1": b"efgh"})
+        self.assertIn(("GET", "/src/0"), self.server.log)
+
+    def test_bad_answers(self):
+        for text, mischief in (("AccessDenied", lambda r: r.xml(200, "<Error><Code>AccessDenied</Code></Error>")),
+                               ("no S3 server", lambda r: r.answer(200, headers={"ETag": '"of nothing"'})),
+                               ("no S3 server", lambda r: r.answer(200, b"<html>hello")),
+                               ("no S3 server", lambda r: r.xml(200, "<CopyObjectResult><ETag>x</ETag>"))):
+            self.answers(mischief)
+            self.fails(1, text, "clone", "src", "dst", "--data", "--engine", "cpu")
+            self.assertEqual(set(self.server.buckets), {"src"})
 
 
 class Rescan(cases.Case):

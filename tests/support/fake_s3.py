@@ -122,6 +122,14 @@ class Request(http.server.BaseHTTPRequestHandler):
         if self.method == "PUT":
             if self.headers.get("If-None-Match") == "*" and self.key in objects:
                 return self.error(412, "PreconditionFailed")
+            source = self.headers.get("x-amz-copy-source")
+            if source:
+                bucket, _, key = source[1:].partition("/")
+                copied = server.buckets.get(bucket, {}).get(key)
+                if not copied:
+                    return self.error(404, "NoSuchKey")
+                objects[self.key] = copied
+                return self.xml(200, f"<CopyObjectResult><ETag>{escape(copied.etag)}</ETag></CopyObjectResult>")
             meta = {k[11:].lower(): v for k, v in self.headers.items() if k.lower().startswith("x-amz-meta-")}
             found = objects[self.key] = Object(self.body, meta)
             return self.answer(200, headers={"ETag": found.etag})

@@ -189,6 +189,12 @@ static int s_copy(void *from, void *to, const struct dn_chunk_id *chunk)
     return s_chunk(to, chunk);
 }
 
+static int s_chunk_length(void *dataset, const struct dn_chunk_id *chunk, uint64_t *nbytes)
+{
+    *nbytes = 5;
+    return s_chunk(dataset, chunk);
+}
+
 static int s_list_strays(void *dataset, dn_name_fn fn, void *arg)
 {
     (void)dataset;
@@ -245,6 +251,7 @@ static const struct dn_backend full = {
     .delete_chunk = s_chunk,
     .delete_chunks = s_delete_chunks,
     .has_chunk = s_chunk,
+    .chunk_length = s_chunk_length,
     .list_chunks = s_list_chunks,
     .copy_chunk = s_copy,
     .list_strays = s_list_strays,
@@ -362,6 +369,12 @@ static int do_write_part(void) { return store_write(door.data, &id, 2, buffer, 4
 static int do_delete_chunk(void) { return store_delete_chunk(door.data, &id); }
 static int do_delete_chunks(void) { return store_delete_chunks(door.data, &id, 1); }
 static int do_has_chunk(void) { return store_has_chunk(door.data, &id); }
+static int do_length(void)
+{
+    uint64_t nbytes;
+    return store_chunk_length(door.data, &id, &nbytes);
+}
+
 static int do_list_chunks(void) { return store_list_chunks(door.data, any_chunk, NULL); }
 static int do_copy(void) { return store_copy_chunk(door.data, door.data, &id); }
 static int do_list_strays(void) { return store_list_strays(door.data, any_name, NULL); }
@@ -406,6 +419,7 @@ static const struct {
     {"delete_chunk", do_delete_chunk, STAT_CHUNK_DELETES, true, false, true},
     {"delete_chunks", do_delete_chunks, STAT_CHUNK_DELETES, false, false, false},
     {"has_chunk", do_has_chunk, STAT_CHUNK_HAS, false, true, true},
+    {"chunk_length", do_length, STAT_CHUNK_HAS, true, false, true},
     {"list_chunks", do_list_chunks, STAT_LISTS, false, false, false},
     {"copy_chunk", do_copy, STAT_CHUNK_COPIES, true, false, true},
     {"list_strays", do_list_strays, STAT_LISTS, false, false, false},
@@ -724,6 +738,30 @@ static void test_has_is_emulated(void **state)
     assert_int_equal(do_has_chunk(), 0);
     SAY(-EIO);
     assert_int_equal(do_has_chunk(), -EIO);
+    close_door();
+}
+
+/* A store that does not tell how long a chunk is has whole ones. */
+static void test_length_is_emulated(void **state)
+{
+    (void)state;
+    uint64_t nbytes = 0;
+    open_door(&bare, 0);
+    SAY(0);
+    assert_int_equal(store_chunk_length(door.data, &id, &nbytes), 0);
+    assert_int_equal(nbytes, CHUNK_NBYTES);
+    SAY(-ENOENT);
+    assert_int_equal(do_length(), -ENOENT);
+    SAY(-EIO);
+    assert_int_equal(do_length(), -EIO);
+    close_door();
+    open_door(&full, 0);
+    SAY(0);
+    assert_int_equal(store_chunk_length(door.data, &id, &nbytes), 0);
+    assert_int_equal(nbytes, 5);
+    SAY(-ENOTSUP, 1);
+    assert_int_equal(store_chunk_length(door.data, &id, &nbytes), 0);
+    assert_int_equal(nbytes, CHUNK_NBYTES);
     close_door();
 }
 
@@ -1055,6 +1093,7 @@ int main(void)
         TEST(test_create_limits),
         TEST(test_bare),
         TEST(test_has_is_emulated),
+        TEST(test_length_is_emulated),
         TEST(test_unsupported_is_absent),
         TEST(test_read_is_cut),
         TEST(test_versions),
