@@ -138,6 +138,19 @@ class Case(unittest.TestCase):
         self.save_array("in.npy", array)
         self.ok("load", name, "in.npy", *arguments)
 
+    def check_print(self, array, *picked):
+        """`get` prints all of it, and the elements at those indices alone, as numpy does."""
+        a = self.name("printed")
+        self.pool.stored.create(a, array.shape, array.dtype)
+        try:
+            self.pool.stored.store(a, array)
+            self.assertEqual(self.ok("get", a, "...").decode(), str(array) + "\n", array.dtype)
+            for index in picked:
+                text = self.ok("get", a, str(index).strip("()")).decode()
+                self.assertEqual(text, str(array[index]) + "\n", (array.dtype, index))
+        finally:
+            self.pool.stored.remove(a)
+
     def listing(self):
         return self.ok("ls").decode().split()
 
