@@ -169,7 +169,7 @@ bool zarr_index(const struct zarr *zarr, const char *name, uint64_t *index)
 {
     char again[ZARR_NAME_TEXT];
 
-    if (dn_vector_parse(name, ".", index, DN_MAX_NDIM) != zarr->array.ndim)
+    if (dn_vector_parse(name, ".", index, zarr->array.ndim) != zarr->array.ndim)
         return false;
     for (int k = 0; k < zarr->array.ndim; k++)
         if (index[k] >= zarr->grid[k])
