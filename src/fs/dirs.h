@@ -11,7 +11,7 @@
  *   first lookup, once, and it may create it then. A process that creates `.meta` any other way (a
  *   shell's >) sees nothing of this.
  *
- *   Aliases. rsync writes `.data.XXXXXX` (and `.meta.XXXXXX`) and renames it over `data`. In a dataset
+ *   Aliases. rsync writes `.data.a1B2c3` (or `.meta.…`) and renames it over `data`. In a dataset
  *   such a name (a dot, the target, a dot, six characters) is a second name of the target itself, made
  *   and removed like a file, never listed; renaming it onto the target drops it. So what is written
  *   through it is in place at once. To the kernel it is an inode of its own: a rename between two

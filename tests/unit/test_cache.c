@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "block.h"
 #include "cache.h"
 #include "checked.h"
 #include "clock.h"
@@ -831,6 +832,50 @@ static void test_reopen_finds_hole_filled(void **state)
     assert_bytes(0, CHUNK, 30);
 }
 
+/* ---- a full cache ------------------------------------------------------------------------------- */
+
+static int do_write(struct task *task)
+{
+    return (int)dn_pwrite(set, task->bytes, task->length, task->offset);
+}
+
+/* A writer that has a buffer for a hole, and no memory for the record of what is dirty, waits. Meanwhile
+   the buffer is nobody's data. */
+static void test_hole_while_a_writer_waits(void **state)
+{
+    struct task writer;
+    struct cache *cache;
+    int64_t charge;
+    bool tried = false;
+
+    (void)state;
+    start("");
+    cache = conn->cache;
+    put_behind(5, 99);
+    assert_bytes(3 * CHUNK, CHUNK, 7);
+    assert_bytes(5 * CHUNK, CHUNK, 99); /* its buffer will be taken for the hole */
+    pthread_mutex_lock(&cache->lock);
+    charge = (int64_t)(cache->limit - arena_used(cache->arena) - memory_spare_for(CHUNK) -
+                       sizeof(struct dirty_chunk) / 2 + sizeof(struct block));
+    arena_charge(cache->arena, charge);
+    pthread_mutex_unlock(&cache->lock);
+    begin(&writer, do_write, 3 * CHUNK + 100, 10);
+    for (int i = 0; i < 2000 || !tried; i++) {
+        assert_bytes(3 * CHUNK, CHUNK, 7);
+        sched_yield();
+        pthread_mutex_lock(&cache->lock);
+        tried = cache->spare > 0;
+        pthread_mutex_unlock(&cache->lock);
+    }
+    pthread_mutex_lock(&cache->lock);
+    arena_charge(cache->arena, -charge);
+    pthread_cond_broadcast(&cache->room);
+    pthread_mutex_unlock(&cache->lock);
+    assert_int_equal(join(&writer), 10);
+    assert_bytes(3 * CHUNK + 100, 10, 0);
+    assert_bytes(3 * CHUNK, 100, 7);
+}
+
 /* ---- parts of blocks ---------------------------------------------------------------------------- */
 
 static void start_in_parts(void)
@@ -1141,6 +1186,7 @@ int main(void)
         TEST(test_reopen),
         TEST(test_reopen_after_write),
         TEST(test_reopen_finds_hole_filled),
+        TEST(test_hole_while_a_writer_waits),
         TEST(test_lone_read_fetches_a_part),
         TEST(test_part_of_a_hole),
         TEST(test_part_reopened),
