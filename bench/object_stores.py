@@ -71,10 +71,10 @@ def _read_rows(store, shape, source, peers, repeats):
 
     if peers:
         store.put_flat("flat", source)
-    took = medians(repeats, ours=ours, library=lambda: store.transfer("get", "volume", shape, NJOBS), fuse=fuse_alone,
+    took = medians(repeats, ours=ours, reference=lambda: store.transfer("get", "volume", shape, NJOBS), fuse=fuse_alone,
                    **{name: lambda mount=mount: peer(mount) for name, mount in peers.items()})
     what = f"{store.name}: sequential read, dd bs=1M, fresh mount"
-    yield _row(what, size, took, "library", store.library, 0.9)
+    yield _row(what, size, took, "reference", store.reference, 0.9)
     yield _row(what, size, took, "fuse", "passthrough_ll, no store at all,", None)
     for name in peers:
         yield _row(what, size, took, name, name, 1)
@@ -93,8 +93,8 @@ def _write_rows(store, shape, source, repeats):
                 raise RuntimeError("dd ended before everything was stored")
         return took
 
-    took = medians(repeats, ours=ours, library=lambda: store.transfer("put", "volume", shape, NJOBS))
-    yield _row(f"{store.name}: sequential write, dd bs=1M", nbytes(shape), took, "library", store.library, 0.8)
+    took = medians(repeats, ours=ours, reference=lambda: store.transfer("put", "volume", shape, NJOBS))
+    yield _row(f"{store.name}: sequential write, dd bs=1M", nbytes(shape), took, "reference", store.reference, 0.8)
 
 
 def _row(what, size, took, side, name, goal):
@@ -150,8 +150,8 @@ def _delay_rows(cluster, store, shape, repeats):
                     return seconds(dd, mount.data("volume"), "/dev/null")
 
             took = medians(repeats, ours=ours,
-                           library=lambda: store.transfer("get", "volume", shape, njobs, prefix))
+                           reference=lambda: store.transfer("get", "volume", shape, njobs, prefix))
             took["bound"] = size * DELAY / njobs / nbytes(CHUNK)
             what = f"{store.name}: 20 ms a request, sequential, njobs={njobs}"
             yield _row(what, size, took, "bound", "bound", 0.9)
-            yield _row(what, size, took, "library", f"{store.library} there", None)
+            yield _row(what, size, took, "reference", f"{store.reference} there", None)

@@ -85,7 +85,7 @@ class Store:
 
 
 class CephStore(Store):
-    name, library = "ceph", "librados"
+    name, reference = "ceph", "librados"
 
     def __init__(self, programs, cluster):
         super().__init__(programs, stores.CephPool(cluster.folder), "rados_threads")
@@ -95,7 +95,7 @@ class CephStore(Store):
 
 
 class S3Store(Store):
-    name, library = "s3", "libcurl"
+    name, reference = "s3", "libcurl"
 
     def __init__(self, programs, cluster):
         super().__init__(programs, stores.S3Pool(cluster.folder / "s3.env"), "curl_threads")
