@@ -357,10 +357,13 @@ static int chunk_fail(const struct dataset *dataset, const char *file, int code,
     return dn_fail(code, "%s/%s: %s", dataset->name, file, text);
 }
 
-static int open_chunk(const struct dataset *dataset, const char *file, struct stat *st)
+static int open_chunk(const struct dataset *dataset, const struct dn_chunk_id *id, char file[HDF5_FILE_NAME],
+                      struct stat *st)
 {
-    int fd = openat(dataset->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd;
 
+    hdf5_chunk_name(id, file);
+    fd = openat(dataset->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno != ELOOP && errno != ENXIO)
         return chunk_fail(dataset, file, -errno, strerror(errno));
     if (fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode))
@@ -379,8 +382,7 @@ static int hdf5_read_chunk(void *arg, const struct dn_chunk_id *id, uint64_t off
     DESCRIPTOR fd = -1;
     int r;
 
-    hdf5_chunk_name(id, file);
-    fd = open_chunk(dataset, file, &st);
+    fd = open_chunk(dataset, id, file, &st);
     if (fd < 0)
         return fd;
     make_version(&st, &now);
@@ -458,8 +460,7 @@ static int hdf5_copy_chunk(void *arg, void *to, const struct dn_chunk_id *id)
     struct stat st;
     int r;
 
-    hdf5_chunk_name(id, file);
-    source = open_chunk(arg, file, &st);
+    source = open_chunk(arg, id, file, &st);
     if (source < 0)
         return source;
     fd = hdf5_temporary_create(dataset->dir, temporary);
@@ -504,8 +505,7 @@ static int hdf5_chunk_length(void *arg, const struct dn_chunk_id *id, uint64_t *
     DESCRIPTOR fd = -1;
     int r;
 
-    hdf5_chunk_name(id, file);
-    fd = open_chunk(dataset, file, &st);
+    fd = open_chunk(dataset, id, file, &st);
     if (fd < 0)
         return fd;
     r = hdf5_chunks_length(&dataset->chunks, fd, (uint64_t)st.st_size, nbytes);
