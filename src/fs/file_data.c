@@ -111,31 +111,33 @@ static int enter_stream(struct fs *fs, struct handle *handle)
     return 0;
 }
 
-static void leave_stream(struct fs *fs, struct handle *handle)
+/** One opener less; called with tree.lock. */
+static void leave_stream(struct tree *tree, struct node *node, uint64_t nbytes)
 {
-    struct node *node = handle->node;
     struct stream *stream = node->stream;
 
-    pthread_mutex_lock(&fs->tree.lock);
     stream->opens--;
-    stream->writers -= writable(handle);
-    stream->idle -= atomic_load(&handle->idle);
     stream->closing = stream->opens && stream->idle == stream->opens;
     if (stream->opens == 0) {
         /* The kernel filled the page at the old end with zeros; the store has the fill value there. */
-        node->pages_stale |= atomic_load(&stream->length) < handle->nbytes;
+        node->pages_stale |= atomic_load(&stream->length) < nbytes;
         atomic_store(&stream->length, STREAM_WHOLE);
         atomic_store(&stream->dirty, false);
     }
     if (!stream->closing)
-        pthread_cond_broadcast(&fs->tree.released);
-    pthread_mutex_unlock(&fs->tree.lock);
+        pthread_cond_broadcast(&tree->released);
 }
 
 static void release_data(struct fs *fs, struct handle *handle)
 {
-    push_wait(fs, handle->node, handle);
-    leave_stream(fs, handle);
+    struct node *node = handle->node;
+
+    push_wait(fs, node, handle);
+    pthread_mutex_lock(&fs->tree.lock);
+    node->stream->writers -= writable(handle);
+    node->stream->idle -= atomic_load(&handle->idle);
+    leave_stream(&fs->tree, node, handle->nbytes);
+    pthread_mutex_unlock(&fs->tree.lock);
     files_give_back(handle->dataset);
 }
 
@@ -268,7 +270,6 @@ static int64_t write_data(struct fs *fs, struct handle *handle, const char *buff
 
 /* ---- truncate and flush --------------------------------------------------------------------- */
 
-/** truncate() of a file that nobody has open: the length is the full size again at once. */
 static int truncate_closed(struct fs *fs, struct node *node, dn_dataset *dataset, uint64_t length)
 {
     int err = dn_truncate(dataset, length);
@@ -281,11 +282,29 @@ static int truncate_closed(struct fs *fs, struct node *node, dn_dataset *dataset
     return err;
 }
 
+/** Truncate without a handle: where nobody has the file open, the length is the full size again at once. */
+static int truncate_named(struct fs *fs, struct node *node, dn_dataset *dataset, uint64_t nbytes,
+                          uint64_t length)
+{
+    /* The last handle may be released meanwhile, which ends a truncation: this call is an opener too. */
+    pthread_mutex_lock(&fs->tree.lock);
+    bool open = node->stream && node->stream->opens;
+    if (open)
+        node->stream->opens++;
+    pthread_mutex_unlock(&fs->tree.lock);
+    if (!open)
+        return length < nbytes ? truncate_closed(fs, node, dataset, length) : 0;
+    int err = truncate_open(node->stream, dataset, nbytes, length);
+    pthread_mutex_lock(&fs->tree.lock);
+    leave_stream(&fs->tree, node, nbytes);
+    pthread_mutex_unlock(&fs->tree.lock);
+    return err;
+}
+
 static int truncate_data(struct fs *fs, struct node *node, struct handle *handle, uint64_t length)
 {
     dn_dataset *dataset;
     uint64_t nbytes;
-    bool open;
     int err = 0;
 
     tree_settle(&fs->tree, node);
@@ -297,16 +316,13 @@ static int truncate_data(struct fs *fs, struct node *node, struct handle *handle
         if (err)
             return err;
     }
-    pthread_mutex_lock(&fs->tree.lock);
-    open = node->stream && node->stream->opens;
-    pthread_mutex_unlock(&fs->tree.lock);
     nbytes = dn_desc_nbytes(dn_describe(dataset));
     if (length > nbytes)
         err = dn_fail(-EFBIG, "the array has %llu bytes", (unsigned long long)nbytes);
-    else if (open)
+    else if (handle)
         err = truncate_open(node->stream, dataset, nbytes, length);
-    else if (length < nbytes)
-        err = truncate_closed(fs, node, dataset, length);
+    else
+        err = truncate_named(fs, node, dataset, nbytes, length);
     files_learn(fs, node, dataset);
     if (!handle)
         files_give_back(dataset);

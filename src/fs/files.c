@@ -104,19 +104,18 @@ int files_attributes(struct fs *fs, struct node *node, enum node_part part, stru
     return err;
 }
 
-double files_timeout(struct fs *fs, struct node *node, enum node_part part)
+double files_timeout(struct fs *fs, struct node *node, enum node_part part, const struct stat *shown)
 {
-    bool changes;
 
     if (node->view) /* the kernel is not told when its dataset goes */
         return fs->timeout < VIEW_TIMEOUT ? fs->timeout : VIEW_TIMEOUT;
     if (node->kind != NODE_DATASET || part == PART_SELF)
         return fs->timeout;
     pthread_mutex_lock(&fs->tree.lock);
-    changes = part == PART_META ? node->draft != NULL
-                                : node->stream && atomic_load(&node->stream->length) != STREAM_WHOLE;
+    bool lasting = part == PART_META ? !node->draft && (uint64_t)shown->st_size == node->facts.meta_length
+                                     : (uint64_t)shown->st_size == node->facts.nbytes;
     pthread_mutex_unlock(&fs->tree.lock);
-    return changes ? 0 : fs->timeout;
+    return lasting ? fs->timeout : 0;
 }
 
 static bool is_recent(struct fs *fs, const struct node *node)

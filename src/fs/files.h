@@ -80,8 +80,8 @@ void files_close_all(struct fs *fs);
 /** All attributes of a node's part. */
 int files_attributes(struct fs *fs, struct node *node, enum node_part part, struct stat *out);
 
-/** For how long the kernel may keep them, in seconds. */
-double files_timeout(struct fs *fs, struct node *node, enum node_part part);
+/** For how long the kernel may keep `shown`, in seconds: a size that is about to change, not at all. */
+double files_timeout(struct fs *fs, struct node *node, enum node_part part, const struct stat *shown);
 
 /**
  * What a dataset is, from memory if it is recent or in use, else from the store. Damaged metadata are

@@ -110,7 +110,7 @@ static int fill_entry(struct fs *fs, const struct place *place, struct fuse_entr
         out->ino |= TREE_ALIAS;
         return 0;
     }
-    out->attr_timeout = files_timeout(fs, place->node, place->part);
+    out->attr_timeout = files_timeout(fs, place->node, place->part, &out->attr);
     out->entry_timeout = place->node->view ? out->attr_timeout : fs->timeout;
     return 0;
 }
@@ -226,7 +226,7 @@ static void reply_attributes(fuse_req_t req, const char *what, struct node *node
     if (err)
         fail(req, what, node, err);
     else
-        fuse_reply_attr(req, &attributes, files_timeout(fs, node, part));
+        fuse_reply_attr(req, &attributes, files_timeout(fs, node, part, &attributes));
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
