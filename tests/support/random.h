@@ -28,9 +28,14 @@ static inline uint64_t random_u64(void)
 }
 
 /** lo … hi, both included. */
+static inline uint64_t between_u64(uint64_t lo, uint64_t hi)
+{
+    return lo + random_u64() % (hi - lo + 1);
+}
+
 static inline int64_t between(int64_t lo, int64_t hi)
 {
-    return lo + (int64_t)(random_u64() % (uint64_t)(hi - lo + 1));
+    return lo + (int64_t)between_u64(0, (uint64_t)hi - (uint64_t)lo);
 }
 
 #endif

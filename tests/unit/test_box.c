@@ -9,31 +9,14 @@
 #include <cmocka.h>
 
 #include "box.h"
+#include "random.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ROOM 65536
-
-static uint64_t seed, state;
-
-static uint64_t random_u64(void)
-{
-    state += 0x9e3779b97f4a7c15u;
-    uint64_t z = state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* lo … hi, both included. */
-static uint64_t between(uint64_t lo, uint64_t hi)
-{
-    return lo + random_u64() % (hi - lo + 1);
-}
 
 /* A box and two arrays that it lies in. */
 struct box_case {
@@ -64,10 +47,10 @@ static uint64_t random_array(int ndim, const uint64_t *count, uint64_t *stride)
     uint64_t extent[DN_MAX_NDIM] = {0}, at = 0;
 
     for (int i = 0; i < ndim; i++)
-        extent[i] = count[i] + (between(0, 2) ? 0 : between(1, 3));
+        extent[i] = count[i] + (between_u64(0, 2) ? 0 : between_u64(1, 3));
     box_strides(ndim, extent, stride);
     for (int i = 0; i < ndim; i++)
-        at += between(0, extent[i] - count[i]) * stride[i];
+        at += between_u64(0, extent[i] - count[i]) * stride[i];
     return at;
 }
 
@@ -76,11 +59,11 @@ static void random_case(void)
     static const uint64_t runs[] = {1, 2, 3, 4, 5, 8, 12, 15, 16, 17, 24, 33};
     uint64_t room;
 
-    now.ndim = (int)between(1, 6);
-    now.count[now.ndim - 1] = runs[between(0, 11)];
+    now.ndim = (int)between_u64(1, 6);
+    now.count[now.ndim - 1] = runs[between_u64(0, 11)];
     room = 300 / now.count[now.ndim - 1];
     for (int i = 0; i < now.ndim - 1; i++) {
-        now.count[i] = room ? between(1, room < 7 ? room : 7) : 1;
+        now.count[i] = room ? between_u64(1, room < 7 ? room : 7) : 1;
         room /= now.count[i];
     }
     now.dst_at = random_array(now.ndim, now.count, now.dst_stride);
@@ -120,7 +103,7 @@ static void copy_beside(void)
     int n = 0;
 
     while (left) {
-        uint64_t run = n < 7 ? between(1, left) : left;
+        uint64_t run = n < 7 ? between_u64(1, left) : left;
 
         pieces[n++] = (struct box_beside){src + at, run};
         at += run;
@@ -158,8 +141,8 @@ static void fills(void **test_state)
 {
     (void)test_state;
     for (int k = 0; k < 400; k++) {
-        uint64_t itemsize = between(1, 20), phase = between(0, itemsize - 1), column;
-        bool zero = between(0, 3) == 0;
+        uint64_t itemsize = between_u64(1, 20), phase = between_u64(0, itemsize - 1), column;
+        bool zero = between_u64(0, 3) == 0;
 
         random_case();
         for (uint64_t n = 0; n < volume(); n++) {
@@ -209,7 +192,7 @@ static void many_axes(void **test_state)
 
         for (int side = 0; side < 2; side++) {
             for (int i = 0; i < DN_MAX_NDIM; i++)
-                extent[i] = now.count[i] + (i % 8 == 1 ? between(0, 1) : 0);
+                extent[i] = now.count[i] + (i % 8 == 1 ? between_u64(0, 1) : 0);
             box_strides(DN_MAX_NDIM, extent, strides[side]);
         }
         now.dst_at = now.src_at = 0;
@@ -248,9 +231,7 @@ int main(void)
         cmocka_unit_test_teardown(many_axes, tell_case),
         cmocka_unit_test(empty_boxes),
     };
-    const char *given = getenv("DOSNA_SEED");
 
-    seed = state = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    print_message("DOSNA_SEED=%llu\n", (unsigned long long)seed);
+    random_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,33 +15,14 @@
 
 #include "box.h"
 #include "grid.h"
+#include "random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MAX_BYTES 4096
 #define NEVER     UINT64_MAX
-
-/* --- randomness --------------------------------------------------------------------- */
-
-static uint64_t seed, state;
-
-static uint64_t random_u64(void)
-{
-    state += 0x9e3779b97f4a7c15u;
-    uint64_t z = state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* lo … hi, both included. */
-static uint64_t between(uint64_t lo, uint64_t hi)
-{
-    return lo + random_u64() % (hi - lo + 1);
-}
 
 /* --- the model ---------------------------------------------------------------------- */
 
@@ -275,7 +256,7 @@ static void check_lower(const struct model *model)
         if (f < grid->nbytes)
             lower[own] = model->at[f].offset;
         for (int i = -1; i < 6; i++) {
-            uint64_t n = i < 2 ? own + (uint64_t)i : between(0, model->blocks - 1);
+            uint64_t n = i < 2 ? own + (uint64_t)i : between_u64(0, model->blocks - 1);
 
             if (n >= model->blocks)
                 continue;
@@ -379,9 +360,9 @@ static void check_walk(const struct model *model, const struct slab_box *box)
 static void random_box(const struct grid *grid, struct slab_box *box)
 {
     for (int i = 0; i < grid->ndim; i++) {
-        box->start[i] = between(0, grid->shape[i] - 1);
-        box->count[i] = between(1, grid->shape[i] - box->start[i]);
-        if (between(0, 3) == 0) {
+        box->start[i] = between_u64(0, grid->shape[i] - 1);
+        box->count[i] = between_u64(1, grid->shape[i] - box->start[i]);
+        if (between_u64(0, 3) == 0) {
             box->start[i] = 0;
             box->count[i] = grid->shape[i];
         }
@@ -401,9 +382,9 @@ static void check_array(const struct grid *grid)
     check_flat_boxes(grid, 0, 0);
     check_flat_boxes(grid, 0, grid->nbytes);
     for (int i = 0; i < 30; i++) {
-        uint64_t offset = between(0, grid->nbytes - 1);
+        uint64_t offset = between_u64(0, grid->nbytes - 1);
 
-        check_flat_boxes(grid, offset, between(1, grid->nbytes - offset));
+        check_flat_boxes(grid, offset, between_u64(1, grid->nbytes - offset));
     }
     for (int i = 0; i < 6; i++) {
         random_box(grid, &box);
@@ -457,25 +438,25 @@ static void random_desc(struct dn_desc *desc)
     uint64_t room, chunk_room;
 
     memset(desc, 0, sizeof(*desc));
-    desc->ndim = (int)between(1, 6);
-    desc->dtype.itemsize = sizes[between(0, 5)];
-    room = between(desc->dtype.itemsize, 1500) / desc->dtype.itemsize;
+    desc->ndim = (int)between_u64(1, 6);
+    desc->dtype.itemsize = sizes[between_u64(0, 5)];
+    room = between_u64(desc->dtype.itemsize, 1500) / desc->dtype.itemsize;
     chunk_room = 6000 / desc->dtype.itemsize;
-    for (int k = 0, i = (int)between(0, 5); k < desc->ndim; k++, i++) {
+    for (int k = 0, i = (int)between_u64(0, 5); k < desc->ndim; k++, i++) {
         int axis = i % desc->ndim;
-        uint64_t n = between(1, room < 12 ? room : between(12, room)), c = n;
+        uint64_t n = between_u64(1, room < 12 ? room : between_u64(12, room)), c = n;
 
-        switch (between(0, 4)) {
+        switch (between_u64(0, 4)) {
         case 0:
             break;
         case 1:
-            c = n + between(1, 4);
+            c = n + between_u64(1, 4);
             break;
         case 2:
             c = 1;
             break;
         default:
-            c = between(1, n);
+            c = between_u64(1, n);
         }
         c = c < chunk_room ? c : chunk_room;
         desc->shape[axis] = n;
@@ -488,7 +469,7 @@ static void random_desc(struct dn_desc *desc)
 static void print_case(const struct dn_desc *desc, uint64_t budget, uint64_t largest)
 {
     print_message("seed %llu, itemsize %u, budget %llu, largest %llu, shape/chunk",
-                  (unsigned long long)seed, desc->dtype.itemsize, (unsigned long long)budget,
+                  (unsigned long long)random_seed, desc->dtype.itemsize, (unsigned long long)budget,
                   (unsigned long long)largest);
     for (int i = 0; i < desc->ndim; i++)
         print_message(" %llu/%llu", (unsigned long long)desc->shape[i],
@@ -542,10 +523,10 @@ static void random_arrays(void **test_state)
         uint64_t budget = NEVER, largest = NEVER;
 
         random_desc(&desc);
-        if (between(0, 3) > 0)
-            budget = between(0, between(1, 3000));
-        if (between(0, 2) == 0)
-            largest = between(0, between(1, 1000));
+        if (between_u64(0, 3) > 0)
+            budget = between_u64(0, between_u64(1, 3000));
+        if (between_u64(0, 2) == 0)
+            largest = between_u64(0, between_u64(1, 1000));
         run_case(&desc, budget, largest);
     }
 }
@@ -751,11 +732,11 @@ static void huge_arrays(void **test_state)
             assert_true(grid_slab_blocks(&grid) <= grid_block_count(&grid));
             check_offset(&grid, 0);
             check_offset(&grid, grid.nbytes - 1);
-            check_offset(&grid, between(0, grid.nbytes - 1));
+            check_offset(&grid, between_u64(0, grid.nbytes - 1));
             check_range(&grid, 0, grid.nbytes);
             check_range(&grid, grid.nbytes - 1, 1);
-            check_range(&grid, between(0, grid.nbytes / 2),
-                        between(1, grid.nbytes - grid.nbytes / 2));
+            check_range(&grid, between_u64(0, grid.nbytes / 2),
+                        between_u64(1, grid.nbytes - grid.nbytes / 2));
         }
     }
 }
@@ -768,9 +749,7 @@ int main(void)
         cmocka_unit_test(cut_of_a_volume),
         cmocka_unit_test(huge_arrays),
     };
-    const char *given = getenv("DOSNA_SEED");
 
-    seed = state = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    print_message("DOSNA_SEED=%llu\n", (unsigned long long)seed);
+    random_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

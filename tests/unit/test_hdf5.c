@@ -19,8 +19,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "random.h"
 
 extern const struct dn_backend dn_backend_hdf5;
 static const struct dn_backend *const hdf5 = &dn_backend_hdf5;
@@ -28,17 +29,6 @@ static const struct dn_backend *const hdf5 = &dn_backend_hdf5;
 struct options {
     const char *directory;
 };
-
-static uint64_t seed, state;
-
-static uint64_t random_u64(void)
-{
-    state += 0x9e3779b97f4a7c15u;
-    uint64_t z = state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
 
 /* ---- a scratch folder and a connection to its "pool" ------------------------------------------ */
 
@@ -474,7 +464,6 @@ static void test_flipped(void **test_state)
 {
     (void)test_state;
     make_victim();
-    print_message("DOSNA_TEST_SEED=%llu\n", (unsigned long long)seed);
     for (int i = 0; i < 100; i++) {
         flip(victim.meta, victim.meta_size, at("victim/dataset.h5"));
         assert_in_range(-read_victim(), 0, 4095);
@@ -1165,9 +1154,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_versions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
     };
-    const char *given = getenv("DOSNA_TEST_SEED");
 
-    seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    state = seed;
+    random_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
