@@ -136,6 +136,16 @@ static int summarise(const struct findings *findings)
     return bad ? dn_fail(-EIO, "%s has %" PRIu64 " bad or stray chunks", dn_name(findings->dataset), bad) : 0;
 }
 
+/* What was found so far stays a whole JSON value. */
+static void give_up(const struct findings *findings, int error)
+{
+    if (!findings->cli->json)
+        return;
+    fputs("], \"error\": ", stdout);
+    json_string(dn_error_text(error));
+    puts("}");
+}
+
 int cmd_check(struct cli *cli)
 {
     struct findings findings = {.cli = cli, .lock = PTHREAD_MUTEX_INITIALIZER};
@@ -150,7 +160,9 @@ int cmd_check(struct cli *cli)
     progress_end(findings.progress);
     if (!error)
         error = check_strays(&findings);
-    if (!error)
+    if (error)
+        give_up(&findings, error);
+    else
         error = summarise(&findings);
     return finish_dataset(findings.dataset, error);
 }

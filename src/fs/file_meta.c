@@ -182,7 +182,7 @@ static int write_draft(struct handle *handle, const char *bytes, size_t size, ui
 {
     struct draft *draft = handle->node->draft;
     char *text = NULL;
-    size_t length;
+    size_t length = 0;
     int err;
 
     if (handle->flags & O_APPEND)
@@ -205,7 +205,7 @@ static int write_draft(struct handle *handle, const char *bytes, size_t size, ui
 static int write_same(struct handle *handle, const char *bytes, size_t size, uint64_t offset)
 {
     char *text = NULL;
-    size_t length;
+    size_t length = 0;
     int err;
 
     if (handle->flags & O_APPEND)

@@ -118,6 +118,14 @@ class NoAnswer(cases.Case):
         self.faulty("fail_op=read", "fail_errno=ETIMEDOUT", "fail_after=3")
         self.fails(1, "injected fault", "check", self.a)
 
+    def test_late_json(self):
+        self.faulty("fail_op=read", "fail_errno=ETIMEDOUT", "fail_after=3")
+        done = self.run_dosna("check", self.a, "--json")
+        self.assertEqual(done.returncode, 1)
+        found = json.loads(done.stdout)
+        self.assertEqual(found["findings"], [])
+        self.assertIn("injected fault", found["error"])
+
     def test_damaged(self):
         self.faulty("fail_op=read", "fail_errno=EIO", "fail_count=2")
         done = self.run_dosna("check", self.a)
