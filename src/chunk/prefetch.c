@@ -6,7 +6,8 @@
 #include "checked.h"
 
 #define MIN_SLACK (256u << 10)
-#define MAX_STRIDES 256 /* looked ahead; many strides share their blocks */
+#define MAX_STRIDES 1024 /* looked ahead; many strides share their blocks */
+#define STRIDES_PER_STRIDE 4 /* looked ahead for each that was read */
 
 /* Readers arrive out of order and skip a little: that close still continues a stream. */
 static uint64_t slack(uint64_t a, uint64_t b)
@@ -19,9 +20,19 @@ static bool near_offset(uint64_t x, uint64_t y, uint64_t within)
     return (x > y ? x - y : y - x) <= within;
 }
 
-static bool continues_stride(const struct stream *s, uint64_t a)
+/* How many strides after the last access [a, b) is; 0: it is not. It need only touch what is expected there: the
+ * kernel reads around the page that it wants. It may leave out some: those the kernel has. */
+static uint64_t strides_after(const struct stream *s, uint64_t a, uint64_t b)
 {
-    return s->kind == STREAM_STRIDED && (int64_t)(a - s->last) == s->stride;
+    int64_t far = (int64_t)(a - s->last), half = s->stride / 2, n, off;
+
+    if (s->kind != STREAM_STRIDED || !s->stride)
+        return 0;
+    n = (far + ((far > 0) == (half > 0) ? half : -half)) / s->stride;
+    off = far - n * s->stride;
+    if (n < 1 || (uint64_t)n > max_u64(1, s->ahead))
+        return 0;
+    return off < (int64_t)s->size && -off < (int64_t)(b - a) ? (uint64_t)n : 0;
 }
 
 /* Kinds that are established come first: a plane's rows may lie near another reader's position. */
@@ -33,7 +44,7 @@ static struct stream *match(struct prefetch *p, uint64_t a, uint64_t b)
     for (int i = 0; i < PREFETCH_STREAMS; i++) {
         struct stream *s = &p->stream[i];
 
-        if (s->used && continues_stride(s, a))
+        if (s->used && strides_after(s, a, b))
             return s;
     }
     for (int i = 0; i < PREFETCH_STREAMS; i++) {
@@ -85,11 +96,6 @@ static struct stream *replace_oldest(struct prefetch *p)
     return oldest;
 }
 
-static void grow(struct stream *s, uint64_t budget)
-{
-    s->ahead = s->ahead ? min_u64(s->ahead * 2, budget) : 1;
-}
-
 /* A lone access that lies apart from everything: the first of a stream, or the next of a stride. */
 static struct stream *begin_or_stride(struct prefetch *p, uint64_t a, uint64_t b)
 {
@@ -100,12 +106,15 @@ static struct stream *begin_or_stride(struct prefetch *p, uint64_t a, uint64_t b
         forget_lone(p, s->last - (uint64_t)stride);
         s->kind = STREAM_STRIDED;
         s->cursor = a + (uint64_t)stride;
-        s->ahead = 0;
+        s->ahead = STRIDES_PER_STRIDE;
+        s->last = a;
+        s->size = b - a;
         return s;
     }
     s = replace_oldest(p);
-    s->low = a;
+    s->low = s->last = a;
     s->high = b;
+    s->size = b - a;
     s->stride = stride;
     /* From the very start a file is read to its end more often than not. */
     if (a == 0) {
@@ -113,6 +122,20 @@ static struct stream *begin_or_stride(struct prefetch *p, uint64_t a, uint64_t b
         s->ahead = 1;
     }
     return s;
+}
+
+static void continue_stride(struct stream *s, uint64_t a, uint64_t b)
+{
+    uint64_t n = strides_after(s, a, b);
+
+    s->ahead = min_u64(s->ahead + n * STRIDES_PER_STRIDE, MAX_STRIDES);
+    /* Of a row and what the kernel reads around it, the row is what is wanted of the next, too. */
+    if (b - a > s->size) {
+        s->last += n * (uint64_t)s->stride;
+        return;
+    }
+    s->last = a;
+    s->size = b - a;
 }
 
 static void continue_stream(struct stream *s, uint64_t a, uint64_t b, uint64_t budget)
@@ -131,7 +154,9 @@ static void continue_stream(struct stream *s, uint64_t a, uint64_t b, uint64_t b
     } else if (s->kind == STREAM_BACKWARD) {
         s->low = min_u64(s->low, a);
     }
-    grow(s, s->kind == STREAM_STRIDED ? MAX_STRIDES : budget);
+    s->ahead = s->ahead ? min_u64(s->ahead * 2, budget) : 1;
+    s->last = a;
+    s->size = b - a;
 }
 
 static uint64_t flat_start(const struct grid *grid, uint64_t number)
@@ -224,12 +249,12 @@ struct prefetch_plan prefetch_decide(struct prefetch *prefetch, const struct gri
     struct prefetch_plan plan = {0};
 
     prefetch->accesses++;
-    if (s)
+    if (s && s->kind == STREAM_STRIDED)
+        continue_stride(s, a, b);
+    else if (s)
         continue_stream(s, a, b, budget);
     else
         s = begin_or_stride(prefetch, a, b);
-    s->last = a;
-    s->size = b - a;
     s->used = prefetch->accesses;
     if (s->ahead && budget)
         plan = make_plan(s, grid, lead);

@@ -8,13 +8,14 @@
  *   - forward: begins where the stream ended, give or take the slack;
  *   - backward: ends where the stream began, give or take the slack;
  *   - strided: as far from the last access as that was from the one before (a plane across the
- *     storage order: rows at a fixed distance).
+ *     storage order: rows at a fixed distance), or some such distances further, give or take its size.
  *
  * A forward stream at byte b, in slab s of blocks (grid.h), has a use for all blocks of slab s, and for as
  * much of slab s + 1 as it has read of s: so the next slab is there when the reader is, and what is
  * fetched per byte read stays even. Beyond that it looks `lead` blocks ahead, which keeps all
  * jobs busy. The look-ahead of a new stream starts at one block and doubles with each access that
- * continues it; it is halved when blocks fetched ahead were dropped unread.
+ * continues it; it is halved when blocks fetched ahead were dropped unread. A strided one looks ahead in
+ * proportion to what it has read, for most of these end soon: at the edge of a box.
  */
 #ifndef DOSNA_PREFETCH_H
 #define DOSNA_PREFETCH_H

@@ -507,6 +507,8 @@ static void fault_disconnect(void *conn)
     free_fault(fault);
 }
 
+#define FAR_GOOD_READ (1u << 20) /* of a store that takes its time */
+
 static void fault_limits(void *conn, struct dn_limits *out)
 {
     struct fault *fault = conn;
@@ -515,6 +517,8 @@ static void fault_limits(void *conn, struct dn_limits *out)
     if (fault->max_calls > 0)
         out->max_calls = fault->max_calls;
     out->lacks |= fault->lacks;
+    if (fault->control->op[FAULT_READ].delay > 0 && out->good_read < FAR_GOOD_READ)
+        out->good_read = FAR_GOOD_READ;
 }
 
 static int fault_thread_enter(void *conn)
