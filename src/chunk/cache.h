@@ -209,7 +209,7 @@ void cache_remove_dataset(struct cache_dataset *dataset);
  *  -ESTALE from now on. Waits for what is in flight. 0, -ETIMEDOUT or -EINTR. */
 int cache_retire(struct cache_dataset *dataset);
 
-/* io.c: between user memory and blocks. Arguments were checked by the caller. */
+/* read.c, write.c: between user memory and blocks. Arguments were checked by the caller. */
 
 int cache_read_flat(struct cache_dataset *dataset, void *buffer, uint64_t offset, uint64_t length);
 int cache_write_flat(struct cache_dataset *dataset, const void *buffer, uint64_t offset, uint64_t length);

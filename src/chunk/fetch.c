@@ -290,6 +290,12 @@ int fetch_start_locked(struct block *block, const struct block_box *box, uint64_
     return 0;
 }
 
+int fetch_failure(const struct block *block)
+{
+    return dn_fail(block->error, "%s",
+                   block->error_text ? block->error_text : strerror(-block->error));
+}
+
 void fetch_await_locked(struct block *block)
 {
     pool_promote(block->dataset->cache->pool, &block->fetch->job);

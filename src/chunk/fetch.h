@@ -22,6 +22,8 @@ int fetch_start_locked(struct block *block, const struct block_box *box, uint64_
 /** Widen [*lo, *hi), which a reader without a pattern wants of the block, to what costs the store about the same:
  *  all of the block where that is not much more. */
 void fetch_widen_locked(const struct block *block, const struct block_box *box, uint64_t *lo, uint64_t *hi);
+/** What the block's last fetch failed with, told to the calling thread. */
+int fetch_failure(const struct block *block);
 /** A user waits for the fetch that is on its way. */
 void fetch_await_locked(struct block *block);
 
