@@ -76,6 +76,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     /* Attributes come with every listing: they cost nothing here, and a lookup each would cost a request. */
     conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
     conn->max_read = OPS_READ_MAX;
+    conn->max_background = OPS_BACKGROUND_MAX;
     if (conn->max_write > OPS_IO_MAX)
         conn->max_write = OPS_IO_MAX;
     if (fs->answers)

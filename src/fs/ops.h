@@ -19,6 +19,11 @@
  * threads answer it, each from a buffer that stays in its processor's cache.
  */
 #define OPS_READ_MAX (256u << 10)
+/** Requests that may wait for the store at once while others go on, */
+#define OPS_THREADS_MAX 48
+/** and how many of these the kernel may make of reading ahead and of large direct reads: its own default is 12, of all
+ *  programs together, which is few for a store far away. */
+#define OPS_BACKGROUND_MAX 32
 
 struct fs;
 

@@ -19,7 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_THREADS 32 /* requests that may wait for the store while others go on */
 #define WAKE_NS 20000000L
 
 /* ---- a dead mount --------------------------------------------------------------------------- */
@@ -306,7 +305,7 @@ static int serve(struct fs *fs)
 
     if (!config)
         return dn_fail(-ENOMEM, "no memory");
-    fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
+    fuse_loop_cfg_set_max_threads(config, OPS_THREADS_MAX);
     err = fuse_session_loop_mt(fs->session, config);
     fuse_loop_cfg_destroy(config);
     return err < 0 ? dn_fail(err, "the FUSE session failed: %s", strerror(-err)) : 0;

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store that fails, hangs or fills up, and a mount that dies: errors reach the user, and nothing is lost or torn."""
 import errno
+import mmap
 import os
 import shutil
 import subprocess
 import tempfile
 import threading
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -239,7 +241,24 @@ class HangTest(FaultCase):
         self.switch.unlink()
 
 
+    def test_many_readers_wait_at_once(self):
+        """More than the dozen requests that the kernel lets wait by default; and others are answered meanwhile."""
+        self.stored.create("one", (READERS, 1 << 20), "|u1", (1, 1 << 20))
+        mount = self.mount_fault(hang_file=self.switch, fail_file=None, request_timeout=100, njobs=READERS, prefetch=0)
+        self.switch.touch()
+        file = os.open(mount.file("one", "data"), os.O_RDONLY | os.O_DIRECT)
+        self.addCleanup(os.close, file)
+        with ThreadPoolExecutor(READERS) as readers:
+            read = [readers.submit(os.preadv, file, [mmap.mmap(-1, 4096)], row << 20) for row in range(READERS)]
+            try:
+                mounted.wait_for(lambda: mount.stat("dosnafs_cache_misses_total") == READERS, "all to wait")
+            finally:
+                self.switch.unlink()
+            self.assertEqual([done.result(mounted.TIMEOUT) for done in read], [4096] * READERS)
+
+
 JOBS = 4
+READERS = 24
 
 
 class KilledTest(FaultCase):
