@@ -184,7 +184,8 @@ DN_API void dn_verify(dn_dataset *dataset);
 /**
  * A number that grows when bytes changed, or may have changed, without passing through this connection's
  * writes (another mount, DosNa), as far as dn_verify() and reads found out, or when they were dropped in bulk.
- * Pages that the kernel kept from an older number are stale.
+ * Pages that the kernel kept from an older number are stale. Another object of the same name, after the last one
+ * was replaced or forgotten, begins with a larger number (but for cache=always, where nobody else writes).
  */
 DN_API uint64_t dn_generation(const dn_dataset *dataset);
 

@@ -84,6 +84,9 @@ int cache_add_dataset(struct cache *cache, struct store_dataset *store, const st
 
     pthread_mutex_lock(&cache->lock);
     dataset->id = cache->next_id++;
+    /* Pages of an earlier dataset of this name, of which others may have changed anything, have another number. */
+    if (cache->mode != CACHE_ALWAYS)
+        dataset->generation = dataset->id << 32;
     DL_APPEND(cache->datasets, dataset);
     pthread_mutex_unlock(&cache->lock);
     *out = dataset;

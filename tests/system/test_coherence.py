@@ -62,6 +62,28 @@ class CoherenceTest(mounted.MountedCase):
         expected[16:32, :16, :16] = 9
         self.assertSame(self.read(mount), expected)
 
+    def test_dosna_writes_what_was_forgotten(self):
+        """So many others were open that nothing is known of it any more, but for the kernel's pages."""
+        self.stored.create("one", SHAPE, "<u2", CHUNK)
+        self.stored.store("one", ramp(0))
+        mount = self.mount()
+        self.assertSame(self.read(mount), ramp(0))
+        for number in range(140):
+            self.stored.create(f"other{number}", (2,), "<u2", (2,))
+            mount.read(f"other{number}")
+        self.stored.store("one", ramp(5))
+        self.assertSame(self.read(mount), ramp(5))
+
+    def test_replaced_by_one_of_the_same_size(self):
+        one, two = self.mount(), self.mount()
+        one.create("one", **META)
+        one.write("one", ramp(0).tobytes())
+        self.assertSame(self.read(two), ramp(0))
+        shutil.rmtree(one.file("one"))
+        one.create("one", **{**META, "chunk_size": "8, 16, 16"})
+        one.write("one", ramp(7).tobytes())
+        self.assertSame(self.read(two), ramp(7))
+
     @mounted.only("hdf5")
     def test_h5py_replaces_a_chunk_file(self):
         """Same size, another inode."""
