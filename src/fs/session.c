@@ -119,10 +119,20 @@ static void read_level_again(struct options *options)
     dn_config_free(config);
 }
 
-/** The paths of `data` files that are open for writing, each with its NUL, for the caller to free(). */
-static char *written_paths(struct fs *fs, const char *mountpoint, size_t *size)
+/** Write the path of a file of array data, with its NUL. */
+static void put_path(struct fs *fs, const char *mountpoint, const struct node *node, FILE *out)
 {
     char entry[NAME_ENTRY_MAX + 1];
+
+    if (node->view)
+        fprintf(out, "%s/%s%c", mountpoint, node->name, '\0');
+    else if (names_encode(node->name, fs->views, entry) == 0)
+        fprintf(out, "%s/%s/data%c", mountpoint, entry, '\0');
+}
+
+/** The paths of such files that are open for writing, for the caller to free(). */
+static char *written_paths(struct fs *fs, const char *mountpoint, size_t *size)
+{
     struct handle *handle;
     char *text = NULL;
     FILE *out = open_memstream(&text, size);
@@ -131,10 +141,8 @@ static char *written_paths(struct fs *fs, const char *mountpoint, size_t *size)
         return NULL;
     pthread_mutex_lock(&fs->tree.lock);
     LIST_FOREACH (handle, &fs->tree.handles, all) {
-        bool written = handle->dataset && (handle->flags & O_ACCMODE) != O_RDONLY && handle->node->named;
-
-        if (written && names_encode(handle->node->name, fs->views, entry) == 0)
-            fprintf(out, "%s/%s/data%c", mountpoint, entry, '\0');
+        if (handle->dataset && (handle->flags & O_ACCMODE) != O_RDONLY && handle->node->named)
+            put_path(fs, mountpoint, handle->node, out);
     }
     pthread_mutex_unlock(&fs->tree.lock);
     if (fclose(out) == 0)

@@ -169,14 +169,14 @@ class Background(ProgramCase):
 
 
 class Signals(MountedCase):
-    def check(self, number):
+    def check(self, number, *path, start=0):
         m = self.mount()
         m.create("one", **META)
-        fd = os.open(m.file("one", "data"), os.O_RDWR)
+        fd = os.open(m.file(*path), os.O_RDWR)
         try:
-            with mmap.mmap(fd, 8) as pages:
+            with mmap.mmap(fd, 8, offset=start) as pages:
                 pages[4:8] = b"mmap"
-                os.write(fd, b"open")
+                os.pwrite(fd, b"open", start)
                 self.assertEqual(m.terminate(number), 0)
         finally:
             self.assertErrno(errno.ENOTCONN, os.close, fd)
@@ -184,10 +184,13 @@ class Signals(MountedCase):
         self.assertEqual(self.mount().read("one"), b"openmmap")
 
     def test_sigterm(self):
-        self.check(signal.SIGTERM)
+        self.check(signal.SIGTERM, "one", "data")
 
     def test_sigint(self):
-        self.check(signal.SIGINT)
+        self.check(signal.SIGINT, "one", "data")
+
+    def test_sigterm_while_a_view_is_written(self):
+        self.check(signal.SIGTERM, ".dosnafs", "views", "one.npy", start=4096)
 
     def test_sighup_reads_the_log_level(self):
         with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
