@@ -124,13 +124,13 @@ static int truncate_view(struct fs *fs, struct node *node, struct handle *handle
 static int sync_view(struct fs *fs, struct handle *handle)
 {
     (void)fs;
-    return writable(handle) ? dn_flush(handle->dataset) : 0;
+    return dn_flush(handle->dataset);
 }
 
 static int flush_view(struct fs *fs, struct handle *handle, pid_t pid)
 {
     (void)pid;
-    return sync_view(fs, handle);
+    return writable(handle) ? sync_view(fs, handle) : 0;
 }
 
 static int view_attributes(struct fs *fs, struct node *node, struct stat *out)

@@ -124,6 +124,23 @@ class NumpyTest(ViewsCase):
         m = self.mount()
         self.assertEqual(m.read("a"), array.tobytes())
 
+    def test_fsync(self):
+        """Of any descriptor, be it one that cannot write."""
+        m = self.mount(dirty_expire=600)
+        array = numpy.zeros((4, 6), "<u2")
+        self.array(m, "a", array, (2, 6))
+        path = m.file(*VIEWS, "a.npy")
+        writer, reader = os.open(path, os.O_RDWR), os.open(path, os.O_RDONLY)
+        try:
+            for turn, file in enumerate((writer, reader)):
+                array[3, turn] = 7
+                os.pwrite(writer, b"\7", 4096 + 2 * (18 + turn))
+                os.fsync(file)
+                self.assertTrue((self.stored.load("a") == array).all())
+        finally:
+            os.close(writer)
+            os.close(reader)
+
 
 class CoherenceTest(ViewsCase):
     """Two inodes, one array: what is written through one is in the other when it is opened next."""
