@@ -95,9 +95,11 @@ static int enter_stream(struct fs *fs, struct handle *handle)
     pthread_mutex_lock(&fs->tree.lock);
     struct stream *stream = tree_stream(node);
     if (stream) {
-        handle->keep_cache = verified && node->generation == generation && !node->pages_stale;
-        node->generation = generation;
-        node->pages_stale = false;
+        if (!handle->alias) {
+            handle->keep_cache = verified && node->generation == generation && !node->pages_stale;
+            node->generation = generation;
+            node->pages_stale = false;
+        }
         if (stream->opens++ == 0)
             stream->push = (struct push){0};
         stream->writers += writable(handle);
@@ -264,6 +266,7 @@ static int64_t write_data(struct fs *fs, struct handle *handle, const char *buff
     }
     pthread_mutex_lock(&fs->tree.lock);
     handle->node->facts.mtime_ns = dn_mtime_ns(handle->dataset);
+    handle->node->pages_stale |= handle->alias;
     pthread_mutex_unlock(&fs->tree.lock);
     return count;
 }

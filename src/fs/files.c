@@ -30,8 +30,8 @@ const struct file_type *files_type(const struct node *node, enum node_part part)
     return NULL;
 }
 
-int files_open(struct fs *fs, struct node *node, enum node_part part, int flags, bool created, pid_t pid,
-               struct handle **out)
+int files_open(struct fs *fs, struct node *node, enum node_part part, int flags, bool created, bool alias,
+               pid_t pid, struct handle **out)
 {
     const struct file_type *type = files_type(node, part);
     struct handle *handle;
@@ -45,7 +45,7 @@ int files_open(struct fs *fs, struct node *node, enum node_part part, int flags,
     if (!handle)
         return dn_fail(-ENOMEM, "no memory");
     *handle = (struct handle){
-        .type = type, .node = node, .part = part, .flags = flags, .created = created, .opener = pid
+        .type = type, .node = node, .part = part, .flags = flags, .created = created, .alias = alias, .opener = pid
     };
     err = type->open(fs, handle);
     if (err) {

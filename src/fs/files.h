@@ -41,6 +41,7 @@ struct handle {
     enum node_part part;
     int flags;
     bool created; /* by create(), under its real name */
+    bool alias;   /* opened by a temporary name: to the kernel another inode, with pages of its own */
     bool direct_io, keep_cache;
     bool resized; /* the size is another one than the kernel was told */
     LIST_ENTRY(handle) all; /* tree.lock */
@@ -70,9 +71,9 @@ extern const struct file_type file_zarr;
 /** The table of a node's part; NULL: a directory. */
 const struct file_type *files_type(const struct node *node, enum node_part part);
 
-/** Open a part of a node for process `pid`. `created`: the name was just made. */
-int files_open(struct fs *fs, struct node *node, enum node_part part, int flags, bool created, pid_t pid,
-               struct handle **out);
+/** Open a part of a node for process `pid`. `created`: the name was just made. `alias`: it is a temporary one. */
+int files_open(struct fs *fs, struct node *node, enum node_part part, int flags, bool created, bool alias,
+               pid_t pid, struct handle **out);
 void files_close(struct fs *fs, struct handle *handle);
 /** Close what is still open when the session has ended. */
 void files_close_all(struct fs *fs);

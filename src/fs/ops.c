@@ -437,7 +437,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     enum node_part part;
     struct node *node = tree_node(&fs->tree, ino, &part);
     struct handle *handle;
-    int err = files_open(fs, node, part, fi->flags, false, fuse_req_ctx(req)->pid, &handle);
+    int err = files_open(fs, node, part, fi->flags, false, ino & TREE_ALIAS, fuse_req_ctx(req)->pid, &handle);
 
     if (err) {
         fail(req, "open", node, err);
@@ -466,7 +466,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         fail(req, "create", node, err);
         return;
     }
-    err = files_open(fs, place.node, place.part, fi->flags, place.created, pid, &handle);
+    err = files_open(fs, place.node, place.part, fi->flags, place.created, place.alias, pid, &handle);
     if (err == 0) {
         err = fill_entry(fs, &place, &entry);
         if (err)

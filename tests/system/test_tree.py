@@ -428,6 +428,14 @@ class Copies(TreeCase):
         os.rename(alias, self.m.file("one", "data"))
         self.assertErrno(errno.ENOENT, os.stat, alias)
         self.assertEqual(self.m.read("one"), b"new!" + BYTES[4:])
+        # It is in place at once, also if it is given up.
+        with open(alias, "xb", buffering=0) as file:
+            file.write(b"old?")
+            self.assertEqual(self.m.read("one"), b"old?" + BYTES[4:])
+            os.pwrite(file.fileno(), b"!", 3)
+        self.assertEqual(self.m.read("one"), b"old!" + BYTES[4:])
+        os.unlink(alias)
+        self.assertEqual(self.m.read("one"), b"old!" + BYTES[4:])
         for name in (".data.Ab12C", ".data.Ab12Cde", "data.Ab12Cd", ".datax.Ab12Cd", "..data.Ab12C"):
             self.assertErrno(errno.EPERM, open, self.m.file("one", name), "w")
 
