@@ -14,8 +14,9 @@
  *   Aliases. rsync writes `.data.a1B2c3` (or `.meta.…`) and renames it over `data`. In a dataset
  *   such a name (a dot, the target, a dot, six characters) is a second name of the target itself, made
  *   and removed like a file, never listed; renaming it onto the target drops it. So what is written
- *   through it is in place at once. To the kernel it is an inode of its own: a rename between two
- *   names of one inode would never reach us. rsync gives the file a mode for the time being, which is
+ *   through it is in place at once, and so are the zeros where rsync -S writes nothing. To the kernel it is
+ *   an inode of its own: a rename between two names of one inode would never reach us. rsync gives the file
+ *   a mode for the time being, which is
  *   accepted and ignored. Each part has one alias at a time, the newest.
  */
 #ifndef DOSNAFS_DIRS_H

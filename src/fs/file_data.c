@@ -39,14 +39,10 @@ static bool fill_is_zero(const struct dn_desc *desc)
     return true;
 }
 
-/** What a seek or an extending truncation leaves behind: zeros, which a truncated part with a fill value
- *  of zero bytes reads as already. */
-static int fill_gap(dn_dataset *dataset, uint64_t from, uint64_t to)
+static int write_zeros(dn_dataset *dataset, uint64_t from, uint64_t to)
 {
     static char zeros[1 << 20];
 
-    if (fill_is_zero(dn_describe(dataset)))
-        return 0;
     while (from < to) {
         int64_t count = dn_pwrite(dataset, zeros, min_u64(sizeof zeros, to - from), from);
 
@@ -55,6 +51,26 @@ static int fill_gap(dn_dataset *dataset, uint64_t from, uint64_t to)
         from += (uint64_t)count;
     }
     return 0;
+}
+
+/** What a seek or an extending truncation leaves behind: zeros, which a truncated part with a fill value
+ *  of zero bytes reads as already. */
+static int fill_gap(dn_dataset *dataset, uint64_t from, uint64_t to)
+{
+    return fill_is_zero(dn_describe(dataset)) ? 0 : write_zeros(dataset, from, to);
+}
+
+/** The same in a file that was created by a temporary name: it is not truncated, because rsync goes on to read the
+ *  old one, but what nobody writes is zeros there too. The caller holds the write lock alone. */
+static int fill_skipped(struct handle *handle, uint64_t to)
+{
+    int err = 0;
+
+    if (handle->created && handle->alias && to > handle->end)
+        err = write_zeros(handle->dataset, handle->end, min_u64(to, handle->nbytes));
+    if (err == 0 && to > handle->end)
+        handle->end = to;
+    return err;
 }
 
 /** Make the length of an open file `length`; the caller holds the write lock alone. */
@@ -75,10 +91,14 @@ static int set_length(struct stream *stream, dn_dataset *dataset, uint64_t nbyte
     return err;
 }
 
-static int truncate_open(struct stream *stream, dn_dataset *dataset, uint64_t nbytes, uint64_t length)
+/** `handle` may be NULL. */
+static int truncate_open(struct stream *stream, struct handle *handle, dn_dataset *dataset, uint64_t nbytes,
+                         uint64_t length)
 {
     pthread_rwlock_wrlock(&stream->write_lock);
-    int err = set_length(stream, dataset, nbytes, length);
+    int err = handle ? fill_skipped(handle, length) : 0;
+    if (err == 0)
+        err = set_length(stream, dataset, nbytes, length);
     pthread_rwlock_unlock(&stream->write_lock);
     return err;
 }
@@ -163,8 +183,8 @@ static int open_data(struct fs *fs, struct handle *handle)
         files_give_back(handle->dataset);
         return err;
     }
-    if (handle->created || (handle->flags & O_TRUNC))
-        err = truncate_open(node->stream, handle->dataset, handle->nbytes, 0);
+    if ((handle->created && !handle->alias) || (handle->flags & O_TRUNC))
+        err = truncate_open(node->stream, NULL, handle->dataset, handle->nbytes, 0);
     if (err)
         release_data(fs, handle);
     return err;
@@ -236,9 +256,14 @@ static int64_t write_beyond(struct fs *fs, struct handle *handle, const char *bu
             return err;
         length = offset;
     }
+    err = fill_skipped(handle, offset);
+    if (err)
+        return err;
     count = write_at(handle, buffer, size, offset);
     if (count > 0 && offset + (uint64_t)count > length)
         atomic_store(&stream->length, offset + (uint64_t)count);
+    if (count > 0 && offset + (uint64_t)count > handle->end)
+        handle->end = offset + (uint64_t)count;
     return count;
 }
 
@@ -250,7 +275,7 @@ static int64_t write_data(struct fs *fs, struct handle *handle, const char *buff
     int64_t count = 0;
 
     mark_busy(fs, handle);
-    if (!(handle->flags & O_APPEND)) {
+    if (!(handle->flags & O_APPEND) && !(handle->created && handle->alias)) {
         /* Writers inside the length run side by side: only the length itself needs an order. */
         pthread_rwlock_rdlock(&stream->write_lock);
         uint64_t length = atomic_load(&stream->length);
@@ -297,7 +322,7 @@ static int truncate_named(struct fs *fs, struct node *node, dn_dataset *dataset,
     pthread_mutex_unlock(&fs->tree.lock);
     if (!open)
         return length < nbytes ? truncate_closed(fs, node, dataset, length) : 0;
-    int err = truncate_open(node->stream, dataset, nbytes, length);
+    int err = truncate_open(node->stream, NULL, dataset, nbytes, length);
     pthread_mutex_lock(&fs->tree.lock);
     leave_stream(&fs->tree, node, nbytes);
     pthread_mutex_unlock(&fs->tree.lock);
@@ -323,7 +348,7 @@ static int truncate_data(struct fs *fs, struct node *node, struct handle *handle
     if (length > nbytes)
         err = dn_fail(-EFBIG, "the array has %llu bytes", (unsigned long long)nbytes);
     else if (handle)
-        err = truncate_open(node->stream, dataset, nbytes, length);
+        err = truncate_open(node->stream, handle, dataset, nbytes, length);
     else
         err = truncate_named(fs, node, dataset, nbytes, length);
     files_learn(fs, node, dataset);

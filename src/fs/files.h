@@ -40,7 +40,7 @@ struct handle {
     struct node *node; /* pinned */
     enum node_part part;
     int flags;
-    bool created; /* by create(), under its real name */
+    bool created; /* by create() */
     bool alias;   /* opened by a temporary name: to the kernel another inode, with pages of its own */
     bool direct_io, keep_cache;
     bool resized; /* the size is another one than the kernel was told */
@@ -49,6 +49,7 @@ struct handle {
     dn_dataset *dataset; /* data */
     uint64_t nbytes;
     atomic_bool idle;    /* flushed, and not written since */
+    uint64_t end;        /* created by a temporary name: where the furthest write ended; the stream's write_lock */
 
     struct view *view;   /* a view's file, */
     struct node *of;     /* and the pinned node of its dataset */

@@ -466,7 +466,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         fail(req, "create", node, err);
         return;
     }
-    err = files_open(fs, place.node, place.part, fi->flags, place.created, place.alias, pid, &handle);
+    err = files_open(fs, place.node, place.part, fi->flags, place.created || place.alias, place.alias, pid, &handle);
     if (err == 0) {
         err = fill_entry(fs, &place, &entry);
         if (err)

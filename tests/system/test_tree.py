@@ -439,6 +439,16 @@ class Copies(TreeCase):
         for name in (".data.Ab12C", ".data.Ab12Cde", "data.Ab12Cd", ".datax.Ab12Cd", "..data.Ab12C"):
             self.assertErrno(errno.EPERM, open, self.m.file("one", name), "w")
 
+    def test_holes_of_an_alias(self):
+        """rsync -S seeks over zeros and sets the length at the end."""
+        alias = self.m.file("one", ".data.Ab12Cd")
+        with open(alias, "xb", buffering=0) as file:
+            os.pwrite(file.fileno(), b"new!", 8)
+            os.pwrite(file.fileno(), b"more", 20)
+            os.ftruncate(file.fileno(), NBYTES)
+        os.rename(alias, self.m.file("one", "data"))
+        self.assertEqual(self.m.read("one"), (bytes(8) + b"new!" + bytes(8) + b"more").ljust(NBYTES, b"\0"))
+
     def test_du(self):
         self.assertEqual(int(self.assertRuns("du", "-s", "--apparent-size", "-B1", self.m.file("one", "data")).split()[0]),
                          NBYTES)
