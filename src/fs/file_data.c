@@ -81,7 +81,6 @@ static int set_length(struct stream *stream, dn_dataset *dataset, uint64_t nbyte
 
     if (length == before)
         return 0;
-    atomic_store(&stream->dirty, true);
     if (length < before)
         err = dn_truncate(dataset, length);
     else
@@ -144,7 +143,6 @@ static void leave_stream(struct tree *tree, struct node *node, uint64_t nbytes)
         /* The kernel filled the page at the old end with zeros; the store has the fill value there. */
         node->pages_stale |= atomic_load(&stream->length) < nbytes;
         atomic_store(&stream->length, STREAM_WHOLE);
-        atomic_store(&stream->dirty, false);
     }
     if (!stream->closing)
         pthread_cond_broadcast(&tree->released);
@@ -230,7 +228,6 @@ static int64_t write_at(struct handle *handle, const char *buffer, size_t size, 
 {
     if (offset >= handle->nbytes)
         return dn_fail(-ENOSPC, "the array ends at byte %llu", (unsigned long long)handle->nbytes);
-    atomic_store(&handle->node->stream->dirty, true);
     return dn_pwrite(handle->dataset, buffer, min_u64(size, handle->nbytes - offset), offset);
 }
 
@@ -364,7 +361,7 @@ static int flush_data(struct fs *fs, struct handle *handle, pid_t pid)
     (void)pid;
     /* dd truncates, duplicates its descriptor, closes the first, and writes: no reason to delete chunks that
        are about to be replaced. What is left of a truncation is done at the release. */
-    if (writable(handle) && atomic_load(&handle->node->stream->dirty))
+    if (writable(handle))
         err = dn_flush_written(handle->dataset);
     mark_idle(fs, handle);
     return err;

@@ -85,7 +85,6 @@ struct stream {
     struct push push;  /* how mmap readers go through it */
     unsigned idle;     /* of these, flushed and not written since: perhaps about to be released */
     bool closing;      /* all are idle: the last close may be on its way (tree_settle()) */
-    atomic_bool dirty; /* written or truncated since the first open */
 };
 
 #define STREAM_WHOLE UINT64_MAX

@@ -54,8 +54,9 @@ class WriteFaultTest(FaultCase):
             self.assertErrno(code, os.fsync, file)
         self.assertEqual(os.pread(file, NBYTES, 0), self.content)
         self.assertErrno(code, os.close, file)
-        # Whoever opens it now reads what was written.
+        # Whoever opens it now reads what was written, and is not told that it is stored.
         self.assertEqual(mount.read("one"), self.content)
+        self.assertErrno(code, os.close, os.open(mount.file("one", "data"), os.O_RDWR))
         return mount
 
     def test_errors_reach_fsync_and_close_and_data_are_stored_after(self):
