@@ -169,6 +169,7 @@ DN_API int dn_rename(dn_connection *conn, const char *from, const char *to);
 
 /** What the dataset is; valid while it is open. */
 DN_API const struct dn_desc *dn_describe(const dn_dataset *dataset);
+/** Valid until it is renamed or given back; not to be called while another thread may rename it. */
 DN_API const char *dn_name(const dn_dataset *dataset);
 
 /** When the data last changed as far as this connection knows, nanoseconds since the epoch. */

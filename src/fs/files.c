@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_SHOWN 256
 #define VIEW_TIMEOUT 1.0
 
 const struct file_type *files_type(const struct node *node, enum node_part part)
@@ -228,13 +227,10 @@ int files_dataset(struct fs *fs, struct node *node, dn_dataset **out)
 
 void files_give_back(dn_dataset *dataset)
 {
-    char name[NAME_SHOWN];
-    int err;
+    int err = dn_close(dataset);
 
-    snprintf(name, sizeof name, "%s", dn_name(dataset));
-    err = dn_close(dataset);
     if (err)
-        report_failure("close", name, err);
+        report_failure("close", "a dataset", err); /* the text says which */
 }
 
 int files_facts(struct fs *fs, struct node *node, struct facts *out)
