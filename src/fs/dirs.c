@@ -118,7 +118,7 @@ static int lookup_dataset(struct fs *fs, const char *entry, struct place *out)
     if (err)
         return err == -EINVAL ? -ENOENT : err;
     out->node = tree_find(&fs->tree, name);
-    if (out->node && out->node->draft)
+    if (out->node && tree_is_draft(&fs->tree, out->node))
         return 0;
     err = dn_has(fs->conn, name);
     if (err == 1 && !out->node)
@@ -219,7 +219,7 @@ int dirs_mkdir(struct fs *fs, struct node *parent, const char *entry, struct pla
     if (err)
         return err;
     node = tree_find(&fs->tree, name);
-    bool draft = node && node->draft;
+    bool draft = node && tree_is_draft(&fs->tree, node);
     tree_put(&fs->tree, node);
     err = draft ? 1 : dn_has(fs->conn, name);
     if (err)
@@ -313,19 +313,6 @@ static int remove_dataset(struct fs *fs, struct node *node, const char *name)
     return err;
 }
 
-/** Give a draft up. -EBUSY while a close makes a dataset of it; 1: it is none. */
-static int remove_draft(struct fs *fs, struct node *node)
-{
-    int err;
-
-    pthread_mutex_lock(&fs->tree.lock);
-    err = !node->draft ? 1 : node->draft->busy ? dn_fail(-EBUSY, "it is being created") : 0;
-    pthread_mutex_unlock(&fs->tree.lock);
-    if (err == 0)
-        tree_drop(&fs->tree, node);
-    return err;
-}
-
 int dirs_rmdir(struct fs *fs, struct node *parent, const char *entry)
 {
     char name[NAME_ENTRY_MAX + 1];
@@ -338,7 +325,7 @@ int dirs_rmdir(struct fs *fs, struct node *parent, const char *entry)
         err = place.part != PART_SELF ? -ENOTDIR : dn_fail(-EPERM, "it cannot be removed");
     } else {
         names_decode(entry, fs->views, name);
-        err = remove_draft(fs, place.node);
+        err = tree_drop_draft(&fs->tree, place.node);
         if (err == 1)
             err = remove_dataset(fs, place.node, name);
     }
@@ -405,16 +392,11 @@ static int rename_dataset(struct fs *fs, const char *entry, const char *to_entry
         err = dirs_lookup(fs, &fs->tree.fixed[NODE_ROOT], entry, 0, &place);
     if (err)
         return err;
-    pthread_mutex_lock(&fs->tree.lock);
-    bool draft = place.node->draft != NULL;
-    bool busy = draft && place.node->draft->busy;
-    pthread_mutex_unlock(&fs->tree.lock);
-    if (busy)
-        err = dn_fail(-EBUSY, "it is being created");
-    else if (!draft)
+    bool draft = tree_is_draft(&fs->tree, place.node);
+    if (!draft)
         err = dn_rename(fs->conn, name, to_name);
     if (err == 0)
-        err = tree_rename(&fs->tree, place.node, to_name);
+        err = tree_rename(&fs->tree, place.node, to_name, draft);
     tree_put(&fs->tree, place.node);
     tree_changed(&fs->tree);
     return err;
@@ -471,7 +453,7 @@ static int collect(void *arg, const char *name)
     struct collector *collector = arg;
     char entry[NAME_ENTRY_MAX + 1];
     struct node *node = tree_find(&collector->fs->tree, name);
-    bool draft = node && node->draft; /* listed as such */
+    bool draft = node && tree_is_draft(&collector->fs->tree, node); /* listed as such */
 
     tree_put(&collector->fs->tree, node);
     if (draft)

@@ -54,6 +54,8 @@ static int create_dataset(struct fs *fs, struct node *node, const struct dn_desc
     err = dn_create(fs->conn, name, desc, NULL);
     free(name);
     pthread_mutex_lock(&fs->tree.lock);
+    if (node->draft != draft) /* replaced by a rename meanwhile */
+        return err;
     draft->busy = false;
     if (err == 0) {
         node->clone_pid = draft->exclusive ? draft->creator : 0;

@@ -251,17 +251,32 @@ void tree_changed(struct tree *tree)
     pthread_mutex_unlock(&tree->lock);
 }
 
+/** Called with the lock. */
+static void drop(struct tree *tree, struct node *node)
+{
+    tree_undraft(node);
+    unname(tree, node);
+    unname_views(tree, node->name);
+}
+
 void tree_drop(struct tree *tree, struct node *node)
 {
     pthread_mutex_lock(&tree->lock);
-    draft_free(node->draft);
-    node->draft = NULL;
-    unname(tree, node);
-    unname_views(tree, node->name);
+    drop(tree, node);
     pthread_mutex_unlock(&tree->lock);
 }
 
-int tree_rename(struct tree *tree, struct node *node, const char *name)
+int tree_drop_draft(struct tree *tree, struct node *node)
+{
+    pthread_mutex_lock(&tree->lock);
+    int err = !node->draft ? 1 : node->draft->busy ? dn_fail(-EBUSY, "it is being created") : 0;
+    if (err == 0)
+        drop(tree, node);
+    pthread_mutex_unlock(&tree->lock);
+    return err;
+}
+
+int tree_rename(struct tree *tree, struct node *node, const char *name, bool draft)
 {
     char *copy = strdup(name);
     int err;
@@ -269,10 +284,14 @@ int tree_rename(struct tree *tree, struct node *node, const char *name)
     if (!copy)
         return dn_fail(-ENOMEM, "no memory");
     pthread_mutex_lock(&tree->lock);
+    if (draft && (!node->draft || node->draft->busy)) {
+        pthread_mutex_unlock(&tree->lock);
+        free(copy);
+        return dn_fail(-EBUSY, "it is being created");
+    }
     struct node *other = find(tree, name);
     if (other && other != node) {
-        draft_free(other->draft);
-        other->draft = NULL;
+        tree_undraft(other);
         unname(tree, other);
         reap(tree, other);
     }
@@ -309,6 +328,14 @@ struct node *tree_draft(struct tree *tree, const char *name)
     }
     pthread_mutex_unlock(&tree->lock);
     return node;
+}
+
+bool tree_is_draft(struct tree *tree, const struct node *node)
+{
+    pthread_mutex_lock(&tree->lock);
+    bool draft = node->draft != NULL;
+    pthread_mutex_unlock(&tree->lock);
+    return draft;
 }
 
 void tree_undraft(struct node *node)

@@ -159,8 +159,11 @@ void tree_forget(struct tree *tree, struct node *node, uint64_t count);
 /** The dataset or draft is gone: the name is free, hidden files and the draft are forgotten. Its views lose their
  *  names too, here and at a rename, so that views of what has the name next are other inodes. */
 void tree_drop(struct tree *tree, struct node *node);
-/** The node is called `name` from now on; a node that had the name loses it. 0 or -ENOMEM. */
-int tree_rename(struct tree *tree, struct node *node, const char *name);
+/** The same for a draft alone. -EBUSY while a close makes a dataset of it; 1: it is none. */
+int tree_drop_draft(struct tree *tree, struct node *node);
+/** The node is called `name` from now on; a node that had the name loses it. `draft`: it is one, and else has to be
+ *  renamed in the store first. 0; -EBUSY: a draft that a close makes, or has made, a dataset of; -ENOMEM. */
+int tree_rename(struct tree *tree, struct node *node, const char *name, bool draft);
 /** Something was created, removed or renamed in the root. */
 void tree_changed(struct tree *tree);
 
@@ -168,6 +171,7 @@ void tree_changed(struct tree *tree);
 
 /** A new node with an empty draft, pinned. NULL: no memory. */
 struct node *tree_draft(struct tree *tree, const char *name);
+bool tree_is_draft(struct tree *tree, const struct node *node);
 /** The draft became a dataset; called with tree.lock. */
 void tree_undraft(struct node *node);
 
