@@ -381,7 +381,9 @@ static int data_attributes(struct fs *fs, struct node *node, struct stat *out)
     if (err)
         return err;
     out->st_mode = S_IFREG | 0666;
+    pthread_mutex_lock(&fs->tree.lock);
     facts.nbytes = length_now(node, facts.nbytes);
+    pthread_mutex_unlock(&fs->tree.lock);
     files_show_facts(&facts, out);
     return 0;
 }
