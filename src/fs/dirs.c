@@ -254,7 +254,7 @@ static void hide(struct node *node, enum node_part part)
         return;
     }
     node->hidden[part] = true;
-    node->pages_stale |= part == PART_DATA;
+    node->pages_stale += part == PART_DATA;
     node->clone_pid = 0;
 }
 
@@ -352,7 +352,7 @@ static int rename_alias(struct fs *fs, struct node *node, const char *entry, con
         free(node->alias[part]);
         node->alias[part] = NULL;
         node->hidden[part] = false;
-        node->pages_stale |= part == PART_DATA;
+        node->pages_stale += part == PART_DATA;
     }
     pthread_mutex_unlock(&fs->tree.lock);
     return err;

@@ -114,11 +114,8 @@ static int enter_stream(struct fs *fs, struct handle *handle)
     pthread_mutex_lock(&fs->tree.lock);
     struct stream *stream = tree_stream(node);
     if (stream) {
-        if (!handle->alias) {
-            handle->keep_cache = verified && node->generation == generation && !node->pages_stale;
-            node->generation = generation;
-            node->pages_stale = false;
-        }
+        if (!handle->alias)
+            files_keep_pages(handle, verified, generation);
         if (stream->opens++ == 0)
             stream->push = (struct push){0};
         stream->writers += writable(handle);
@@ -141,7 +138,7 @@ static void leave_stream(struct tree *tree, struct node *node, uint64_t nbytes)
     stream->closing = stream->opens && stream->idle == stream->opens;
     if (stream->opens == 0) {
         /* The kernel filled the page at the old end with zeros; the store has the fill value there. */
-        node->pages_stale |= atomic_load(&stream->length) < nbytes;
+        node->pages_stale += atomic_load(&stream->length) < nbytes;
         atomic_store(&stream->length, STREAM_WHOLE);
     }
     if (!stream->closing)
@@ -243,7 +240,7 @@ static int64_t write_beyond(struct fs *fs, struct handle *handle, const char *bu
     if ((handle->flags & O_APPEND) && offset != length) {
         /* The kernel has put the bytes on the page that it took for the last one. */
         pthread_mutex_lock(&fs->tree.lock);
-        handle->node->pages_stale = true;
+        handle->node->pages_stale++;
         pthread_mutex_unlock(&fs->tree.lock);
         offset = length;
     }
@@ -288,7 +285,7 @@ static int64_t write_data(struct fs *fs, struct handle *handle, const char *buff
     }
     pthread_mutex_lock(&fs->tree.lock);
     handle->node->facts.mtime_ns = dn_mtime_ns(handle->dataset);
-    handle->node->pages_stale |= handle->alias;
+    handle->node->pages_stale += handle->alias;
     pthread_mutex_unlock(&fs->tree.lock);
     return count;
 }
@@ -302,7 +299,7 @@ static int truncate_closed(struct fs *fs, struct node *node, dn_dataset *dataset
     if (err == 0)
         err = dn_flush(dataset);
     pthread_mutex_lock(&fs->tree.lock);
-    node->pages_stale = true;
+    node->pages_stale++;
     pthread_mutex_unlock(&fs->tree.lock);
     return err;
 }

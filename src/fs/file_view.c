@@ -44,9 +44,9 @@ static void check_pages(struct fs *fs, struct handle *handle)
     int64_t mtime_ns = dn_mtime_ns(handle->dataset);
 
     pthread_mutex_lock(&fs->tree.lock);
-    handle->keep_cache = verified && node->generation == generation && node->view->mtime_ns == mtime_ns;
+    node->pages_stale += node->view->mtime_ns != mtime_ns;
+    files_keep_pages(handle, verified, generation);
     handle->resized = node->facts.known && node->facts.nbytes != handle->view->size;
-    node->generation = generation;
     node->view->mtime_ns = mtime_ns;
     pthread_mutex_unlock(&fs->tree.lock);
 }
@@ -97,7 +97,7 @@ static int64_t read_view(struct fs *fs, struct handle *handle, char *buffer, siz
 static void mark_data(struct fs *fs, const struct handle *handle)
 {
     pthread_mutex_lock(&fs->tree.lock);
-    handle->of->pages_stale = true;
+    handle->of->pages_stale++;
     handle->of->facts.mtime_ns = dn_mtime_ns(handle->dataset);
     pthread_mutex_unlock(&fs->tree.lock);
 }

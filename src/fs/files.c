@@ -205,6 +205,28 @@ bool files_verify(struct fs *fs, struct handle *handle)
     return true;
 }
 
+void files_keep_pages(struct handle *handle, bool verified, uint64_t generation)
+{
+    struct node *node = handle->node;
+
+    node->pages_stale += node->generation != generation;
+    node->generation = generation;
+    handle->pages = node->pages_stale;
+    handle->keep_cache = verified && node->pages_fresh == node->pages_stale;
+    atomic_store(&handle->dropping, !handle->keep_cache);
+}
+
+void files_opened(struct fs *fs, struct handle *handle)
+{
+    if (!atomic_load(&handle->dropping))
+        return;
+    pthread_mutex_lock(&fs->tree.lock);
+    atomic_store(&handle->dropping, false);
+    if (handle->node->pages_fresh < handle->pages)
+        handle->node->pages_fresh = handle->pages;
+    pthread_mutex_unlock(&fs->tree.lock);
+}
+
 int files_dataset(struct fs *fs, struct node *node, dn_dataset **out)
 {
     int err;

@@ -43,6 +43,8 @@ struct handle {
     bool created; /* by create() */
     bool alias;   /* opened by a temporary name: to the kernel another inode, with pages of its own */
     bool direct_io, keep_cache;
+    uint64_t pages;       /* node->pages_stale when it was opened */
+    atomic_bool dropping; /* the kernel was told to drop its pages, and has not shown yet that it did */
     bool resized; /* the size is another one than the kernel was told */
     LIST_ENTRY(handle) all; /* tree.lock */
 
@@ -117,6 +119,17 @@ void files_show_facts(const struct facts *facts, struct stat *out);
  * @return false: the kernel's pages are not to be kept. Who will not read, or replaces everything, needs no answer.
  */
 bool files_verify(struct fs *fs, struct handle *handle);
+
+/**
+ * Decide whether the kernel may keep the pages that it has: `verified` is what files_verify() said, `generation` the
+ * dataset's. Called with tree.lock.
+ *
+ * The kernel drops them after the reply to the open, on the opener's thread, and so perhaps after the reply to
+ * somebody else's. So until a request through the handle shows that it has, all others are told to drop them too.
+ */
+void files_keep_pages(struct handle *handle, bool verified, uint64_t generation);
+/** A read or a close came through the handle: its open() has returned. */
+void files_opened(struct fs *fs, struct handle *handle);
 
 /** dn_close() where nobody waits for its error: a failure is logged, the data stay dirty. */
 void files_give_back(dn_dataset *dataset);

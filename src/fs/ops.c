@@ -520,6 +520,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
     int64_t count;
 
     (void)ino;
+    files_opened(fs, handle);
     if (!buffer)
         count = dn_fail(-ENOMEM, "no memory");
     else
@@ -558,6 +559,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     int err = 0;
 
     (void)ino;
+    files_opened(fs, handle);
     if (handle->type->flush)
         err = handle->type->flush(fs, handle, fuse_req_ctx(req)->pid);
     reply(req, "close", handle->node, err);

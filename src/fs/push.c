@@ -125,7 +125,7 @@ static bool allowed(struct fs *fs, struct handle *handle)
     bool good;
 
     pthread_mutex_lock(&fs->tree.lock);
-    good = !node->stream->writers && !node->pages_stale && node->generation == generation &&
+    good = !node->stream->writers && node->pages_fresh == node->pages_stale && node->generation == generation &&
            atomic_load(&node->stream->length) == STREAM_WHOLE;
     pthread_mutex_unlock(&fs->tree.lock);
     return good;

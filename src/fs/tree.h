@@ -113,8 +113,9 @@ struct node {
     bool clone_told;       /* ... and which was told so: it may create `data` */
     struct facts facts;
     struct stream *stream; /* set once; NULL: never opened */
-    uint64_t generation;   /* dn_generation() of the pages that the kernel has */
-    bool pages_stale;      /* ... which are wrong in any case */
+    uint64_t generation;   /* dn_generation() at the last open */
+    uint64_t pages_stale;  /* how many times the kernel's pages became wrong, */
+    uint64_t pages_fresh;  /* and as of which of these it is known to have dropped them (files_keep_pages()) */
     UT_hash_handle hh;     /* in by_name or by_path, if named */
     LIST_ENTRY(node) all;
 };

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Close-to-open: what another mount, or DosNa itself, had stored before `open` is what is read."""
+import concurrent.futures
 import errno
 import os
 import shutil
@@ -73,6 +74,27 @@ class CoherenceTest(mounted.MountedCase):
             mount.read(f"other{number}")
         self.stored.store("one", ramp(5))
         self.assertSame(self.read(mount), ramp(5))
+
+    def check_many_at_once(self, *path, start=0):
+        """Of those who open it after a change, at one time, none is shown pages that another's open is to drop."""
+        self.stored.create("one", SHAPE, "<u2", CHUNK)
+        mount = self.mount()
+
+        def read(_):
+            with open(mount.file(*path), "rb", buffering=0) as file:
+                return os.pread(file.fileno(), 65536, start)
+
+        with concurrent.futures.ThreadPoolExecutor(8) as readers:
+            for turn in range(40):
+                self.stored.store("one", ramp(turn))
+                for got in readers.map(read, range(8)):
+                    self.assertEqual(got[:8], ramp(turn).tobytes()[:8])
+
+    def test_many_open_it_at_once(self):
+        self.check_many_at_once("one", "data")
+
+    def test_many_open_a_view_at_once(self):
+        self.check_many_at_once(".dosnafs", "views", "one.npy", start=4096)
 
     def test_replaced_by_one_of_the_same_size(self):
         one, two = self.mount(), self.mount()
