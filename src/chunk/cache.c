@@ -172,6 +172,7 @@ static bool ask_all_locked(struct cache_dataset *dataset)
 {
     struct block *block;
     struct block_box box;
+    bool failed;
 
 again: /* without threads the lock is released by each fetch */
     DL_FOREACH2(dataset->blocks, block, ds_next)
@@ -179,7 +180,10 @@ again: /* without threads the lock is released by each fetch */
         if (block_current_locked(block) || block->fetch)
             continue;
         grid_chunk_block(&dataset->grid, block->key.chunk, block->key.piece, &box);
-        if (!fetch_allowed_locked(block) || fetch_start_locked(block, &box, 0, block->nbytes, false))
+        block_hold_locked(block); /* or it makes room for its own buffer */
+        failed = !fetch_allowed_locked(block) || fetch_start_locked(block, &box, 0, block->nbytes, false);
+        block_unpin_locked(block);
+        if (failed)
             return false;
         if (pool_threads(dataset->cache->pool) == 0)
             goto again;
