@@ -226,7 +226,10 @@ static void fetch_run(struct pool_job *job)
 
 bool fetch_allowed_locked(const struct block *block)
 {
-    return !block->fetch && !block->writer && (block_current_locked(block) || !block->readers);
+    /* Of a block in which nothing is valid any more, readers still copy what was: before a truncation, say. */
+    bool shared = block_current_locked(block) && block->valid.count;
+
+    return !block->fetch && !block->writer && (shared || !block->readers);
 }
 
 /* Not where a piece would have to be told from its surroundings later: padding gets the fill value only in a

@@ -9,7 +9,7 @@
 #include "cache.h"
 
 /** May a fetch of the block begin? Not while one is on its way, it is being written, or read from
- *  an older epoch. */
+ *  an older epoch or from what does not count any more. */
 bool fetch_allowed_locked(const struct block *block);
 /**
  * Begin a fetch of what is not valid of the block's bytes [lo, hi), or, if it is of an older epoch, of whether

@@ -625,6 +625,43 @@ static void test_truncate_partial(void **state)
     assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5);
 }
 
+/* A reader that still copies what is cut off keeps its buffer: nobody fetches into it, or takes it away. */
+static void test_truncate_under_a_reader(void **state)
+{
+    struct cache *cache;
+    struct block *block;
+    struct task reader;
+    bool waits, fetches;
+
+    (void)state;
+    start("");
+    cache = conn->cache;
+    put_all_behind();
+    assert_bytes(3 * CHUNK, CHUNK, 13);
+    pthread_mutex_lock(&cache->lock);
+    block = block_find_locked(set->cached, 3, 0);
+    block_hold_locked(block);
+    block->readers++;
+    pthread_mutex_unlock(&cache->lock);
+    assert_int_equal(dn_truncate(set, 0), 0);
+    begin(&reader, do_read, 3 * CHUNK, CHUNK);
+    do {
+        sched_yield();
+        pthread_mutex_lock(&cache->lock);
+        waits = block->pins == 2;
+        fetches = block->fetch || !block->buffer;
+        pthread_mutex_unlock(&cache->lock);
+    } while (!waits && !fetches);
+    pthread_mutex_lock(&cache->lock);
+    block->readers--;
+    block_wake_locked(block);
+    block_unpin_locked(block);
+    pthread_mutex_unlock(&cache->lock);
+    assert_int_equal(join(&reader), CHUNK);
+    assert_int_equal(reader.bytes[0], 7);
+    assert_false(fetches);
+}
+
 /* Dirty data beyond the mark go, those below stay, and what is written after it counts. */
 static void test_truncate_dirty(void **state)
 {
@@ -1210,6 +1247,7 @@ int main(void)
         TEST(test_expiry),
         TEST(test_truncate_and_rewrite),
         TEST(test_truncate_partial),
+        TEST(test_truncate_under_a_reader),
         TEST(test_truncate_dirty),
         TEST(test_truncate_twice),
         TEST(test_failing_delete_is_tried_again),
