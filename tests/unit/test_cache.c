@@ -869,6 +869,20 @@ static void test_reopen_finds_hole_filled(void **state)
     assert_bytes(0, CHUNK, 30);
 }
 
+/* What the kernel kept of a dataset that was dropped here must not pass for pages of its successor. */
+static void test_generation_of_another_object(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    start("");
+    before = dn_generation(set);
+    assert_int_equal(dn_close(set), 0);
+    assert_int_equal(dn_delete(conn, "set"), 0);
+    assert_int_equal(dn_create(conn, "set", &desc, &set), 0);
+    assert_true(dn_generation(set) > before);
+}
+
 /* ---- a full cache ------------------------------------------------------------------------------- */
 
 static int do_write(struct task *task)
@@ -1259,6 +1273,7 @@ int main(void)
         TEST(test_reopen),
         TEST(test_reopen_after_write),
         TEST(test_reopen_finds_hole_filled),
+        TEST(test_generation_of_another_object),
         TEST(test_verify_in_a_full_cache),
         TEST(test_hole_while_a_writer_waits),
         TEST(test_lone_read_fetches_a_part),
