@@ -110,6 +110,19 @@ static void drop_opener(dn_dataset *dataset)
         dataset_free(unused);
 }
 
+/* The dataset of this name that is known, with one more opener; NULL if none is. */
+static dn_dataset *open_known(dn_connection *conn, const char *name)
+{
+    dn_dataset *dataset;
+
+    pthread_mutex_lock(&conn->lock);
+    dataset = find_locked(conn, name);
+    if (dataset)
+        open_locked(dataset);
+    pthread_mutex_unlock(&conn->lock);
+    return dataset;
+}
+
 /* Take a dataset that is gone from the store out of the table; the caller becomes one of its openers, so that
    it stays until the cache has let go of it. */
 static void retire_locked(dn_dataset *dataset)
@@ -166,13 +179,15 @@ static int create(dn_connection *conn, const char *name, const struct dn_desc *d
 
 int dn_create(dn_connection *conn, const char *name, const struct dn_desc *desc, dn_dataset **out)
 {
+    dn_dataset *known = open_known(conn, name); /* what is opened from now on may be the new one */
     int error = dn_agree(conn, is_first(conn) ? create(conn, name, desc) : 0, NULL);
 
     if (out)
         *out = NULL;
-    if (error)
-        return error;
-    error = forget_name(conn, name, NULL);
+    if (known) {
+        error = error ? error : forget_name(conn, name, known);
+        drop_opener(known);
+    }
     return error || !out ? error : dn_open(conn, name, out);
 }
 
@@ -206,19 +221,6 @@ static int add_dataset(dn_connection *conn, const char *name, struct store_datas
     if (other || error)
         dataset_free(dataset);
     return error ? dn_fail(error, "out of memory") : 0;
-}
-
-/* The dataset of this name that is known, with one more opener; NULL if none is. */
-static dn_dataset *open_known(dn_connection *conn, const char *name)
-{
-    dn_dataset *dataset;
-
-    pthread_mutex_lock(&conn->lock);
-    dataset = find_locked(conn, name);
-    if (dataset)
-        open_locked(dataset);
-    pthread_mutex_unlock(&conn->lock);
-    return dataset;
 }
 
 /* Is what we know still what the store has? A point of coherence. */

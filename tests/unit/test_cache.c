@@ -883,6 +883,35 @@ static void test_generation_of_another_object(void **state)
     assert_true(dn_generation(set) > before);
 }
 
+static dn_dataset *meanwhile;
+
+static int open_meanwhile(void *arg, int error, uint64_t *sum)
+{
+    (void)arg;
+    (void)sum;
+    if (!error)
+        assert_int_equal(dn_open(conn, "other", &meanwhile), 0);
+    return error;
+}
+
+/* Who opens a dataset that is just being created has the one that was created. */
+static void test_open_during_create(void **state)
+{
+    const struct dn_team team = {.size = 2, .agree = open_meanwhile};
+    unsigned char byte = 0;
+    int error;
+
+    (void)state;
+    start("");
+    conn->team = &team; /* asked when the store has it */
+    error = dn_create(conn, "other", &desc, NULL);
+    conn->team = NULL;
+    assert_int_equal(error, 0);
+    assert_int_equal(dn_pread(meanwhile, &byte, 1, 0), 1);
+    assert_int_equal(byte, 7);
+    assert_int_equal(dn_close(meanwhile), 0);
+}
+
 /* ---- a full cache ------------------------------------------------------------------------------- */
 
 static int do_write(struct task *task)
@@ -1274,6 +1303,7 @@ int main(void)
         TEST(test_reopen_after_write),
         TEST(test_reopen_finds_hole_filled),
         TEST(test_generation_of_another_object),
+        TEST(test_open_during_create),
         TEST(test_verify_in_a_full_cache),
         TEST(test_hole_while_a_writer_waits),
         TEST(test_lone_read_fetches_a_part),
