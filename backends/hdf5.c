@@ -222,6 +222,14 @@ static void hdf5_close_dataset(void *arg)
     free(dataset);
 }
 
+static bool hdf5_same_dataset(void *arg, void *fresh)
+{
+    struct stat here, there;
+
+    return fstat(((struct dataset *)arg)->dir, &here) == 0 && fstat(((struct dataset *)fresh)->dir, &there) == 0 &&
+           here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
 struct removal {
     int dir;
     const struct dn_desc *outside; /* only chunks outside its grid; NULL: all, and temporary files */
@@ -598,6 +606,7 @@ const struct dn_backend dn_backend_hdf5 = {
     .list_datasets = hdf5_list_datasets,
     .create_dataset = hdf5_create_dataset,
     .open_dataset = hdf5_open_dataset,
+    .same_dataset = hdf5_same_dataset,
     .has_dataset = hdf5_has_dataset,
     .close_dataset = hdf5_close_dataset,
     .delete_dataset = hdf5_delete_dataset,

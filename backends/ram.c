@@ -330,6 +330,11 @@ static int ram_open_dataset(void *conn, const char *name, void **handle, struct 
     return rc;
 }
 
+static bool ram_same_dataset(void *handle, void *fresh)
+{
+    return handle == fresh;
+}
+
 static int ram_has_dataset(void *conn, const char *name)
 {
     struct ram *ram = conn;
@@ -569,6 +574,7 @@ const struct dn_backend dn_backend_ram = {
     .list_datasets = ram_list_datasets,
     .create_dataset = ram_create_dataset,
     .open_dataset = ram_open_dataset,
+    .same_dataset = ram_same_dataset,
     .has_dataset = ram_has_dataset,
     .close_dataset = ram_close_dataset,
     .delete_dataset = ram_delete_dataset,

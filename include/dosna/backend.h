@@ -132,6 +132,9 @@ struct dn_backend {
     /** (*) `desc` is filled and owned by the caller, checked by it with dn_desc_check(). -ENOENT if
      *  absent, -EPROTO if it is there but is no readable dataset. */
     int (*open_dataset)(void *conn, const char *name, void **dataset, struct dn_desc *desc);
+    /** Is `dataset` still the one that its name stands for? `fresh` was opened by that name just now. For handles that
+     *  stay with what they opened when somebody else replaces or renames it. Absent: they go by the name. */
+    bool (*same_dataset)(void *dataset, void *fresh);
     /** 1, 0 or negative, without reading the metadata where possible. Absent: open and close. */
     int (*has_dataset)(void *conn, const char *name);
     /** (*) No call for this dataset is in flight. Cannot fail. */

@@ -227,12 +227,13 @@ static int add_dataset(dn_connection *conn, const char *name, struct store_datas
 static int reopen(dn_connection *conn, const char *name, dn_dataset *known, struct store_dataset *store,
                   const struct dn_desc *desc, dn_dataset **out)
 {
-    if (dn_desc_equal(&known->cached->desc, desc)) {
+    if (dn_desc_equal(&known->cached->desc, desc) && store_same_dataset(known->cached->store, store)) {
         store_close_dataset(store);
         cache_new_epoch(known->cached);
         *out = known;
         return 0;
     }
+    cache_flush(known->cached, false); /* where it was written, if that is only renamed */
     forget_name(conn, name, known);
     drop_opener(known);
     return add_dataset(conn, name, store, desc, out);

@@ -504,6 +504,12 @@ fail:
     return rc;
 }
 
+bool store_same_dataset(const struct store_dataset *dataset, const struct store_dataset *fresh)
+{
+    const struct dn_backend *backend = dataset->store->backend;
+    return !backend->same_dataset || backend->same_dataset(dataset->handle, fresh->handle);
+}
+
 static int has_by_opening(struct store *store, const char *name)
 {
     struct store_dataset *dataset;

@@ -49,6 +49,8 @@ int store_rescan(struct store *store);
 int store_create(struct store *store, const char *name, const struct dn_desc *desc);
 /** The description is checked with dn_desc_check(): bad ones give -EPROTO. `desc` is the caller's to clear. */
 int store_open_dataset(struct store *store, const char *name, struct store_dataset **out, struct dn_desc *desc);
+/** As the backend's same_dataset: of two that were opened by one name, `fresh` just now. */
+bool store_same_dataset(const struct store_dataset *dataset, const struct store_dataset *fresh);
 int store_has(struct store *store, const char *name);
 void store_close_dataset(struct store_dataset *dataset);
 int store_delete(struct store *store, const char *name);

@@ -428,6 +428,53 @@ static void test_rename(void **state)
     drop(&set);
 }
 
+/* Is an older handle the dataset that its name stands for now? If it says so, what is stored there is what it reads. */
+static bool is_current(struct set *old)
+{
+    struct set now = {.nbytes = old->nbytes};
+    assert_ok(store_open_dataset(contract.store, old->name, &now.data, &now.desc));
+    assert_ok(put(&now, 4, 2));
+    bool same = store_same_dataset(old->data, now.data);
+    assert_true(!same || holds(old, 4, 2));
+    store_close_dataset(now.data);
+    dn_desc_clear(&now.desc);
+    return same;
+}
+
+static void test_replaced_by_its_like(void **state)
+{
+    (void)state;
+    struct set set;
+    make(&set);
+    assert_ok(put(&set, 4, 1));
+    assert_true(is_current(&set));
+    assert_ok(remove_dataset(set.name));
+    assert_ok(store_create(contract.store, set.name, &set.desc));
+    is_current(&set);
+    drop(&set);
+}
+
+static void test_replaced_by_renaming(void **state)
+{
+    (void)state;
+    struct set a, b;
+    char aside[NAME_ROOM];
+    make(&a);
+    make(&b);
+    assert_ok(put(&a, 4, 1));
+    fresh_name(aside, "", "");
+    int rc = store_rename(contract.store, a.name, aside);
+    if (rc >= 0) {
+        assert_ok(store_rename(contract.store, b.name, a.name));
+        is_current(&a);
+        memcpy(b.name, aside, NAME_ROOM);
+    }
+    drop(&a);
+    drop(&b);
+    if (rc < 0)
+        skip_because("it cannot rename");
+}
+
 static void test_rename_refused(void **state)
 {
     (void)state;
@@ -540,6 +587,8 @@ const struct CMUnitTest dataset_tests[] = {
     cmocka_unit_test(test_detours),
     cmocka_unit_test(test_long_names),
     cmocka_unit_test(test_rename),
+    cmocka_unit_test(test_replaced_by_its_like),
+    cmocka_unit_test(test_replaced_by_renaming),
     cmocka_unit_test(test_rename_refused),
     cmocka_unit_test(test_rename_race),
     cmocka_unit_test(test_usage),

@@ -594,6 +594,13 @@ static int fault_open_dataset(void *conn, const char *name, void **handle, struc
     return rc;
 }
 
+static bool fault_same_dataset(void *handle, void *fresh)
+{
+    struct fault_dataset *dataset = handle;
+    const struct dn_backend *inner = dataset->fault->inner;
+    return !inner->same_dataset || inner->same_dataset(dataset->handle, ((struct fault_dataset *)fresh)->handle);
+}
+
 static int fault_has_dataset(void *conn, const char *name)
 {
     ON_CONNECTION(FAULT_HAS, has_dataset, -ENOTSUP, name);
@@ -696,6 +703,7 @@ const struct dn_backend dn_backend_fault = {
     .rescan = fault_rescan,
     .create_dataset = fault_create_dataset,
     .open_dataset = fault_open_dataset,
+    .same_dataset = fault_same_dataset,
     .has_dataset = fault_has_dataset,
     .close_dataset = fault_close_dataset,
     .delete_dataset = fault_delete_dataset,

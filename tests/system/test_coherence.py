@@ -172,6 +172,33 @@ class CoherenceTest(mounted.MountedCase):
         mounted.wait_for(lambda: os.stat(two.file("one", "data")).st_size == 16, "the new size")
         self.assertIn(b"shape = 2, 2, 2\n", two.read("one", ".meta"))
 
+    def test_replaced_by_its_like(self):
+        """Deleted and made again elsewhere, with the same description."""
+        one, two = self.mount(), self.mount()
+        for turn in range(3):
+            one.create("one", **META)
+            one.write("one", ramp(turn).tobytes())
+            self.assertSame(self.read(two), ramp(turn))
+            shutil.rmtree(one.file("one"))
+
+    @mounted.only("hdf5")
+    def test_replaced_by_renaming(self):
+        """`mv one old; mv new one` elsewhere: what is open stays what it was, what is opened is the new one."""
+        one, two = self.mount(), self.mount()
+        for name, start in (("one", 0), ("new", 5)):
+            one.create(name, **META)
+            one.write(name, ramp(start).tobytes())
+        self.assertSame(self.read(two), ramp(0))
+        with open(two.file("one", "data"), "r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), b"\1\2", 0)
+            os.rename(one.file("one"), one.file("old"))
+            os.rename(one.file("new"), one.file("one"))
+            self.assertSame(self.read(two), ramp(5))
+        self.assertSame(self.read(one), ramp(5))
+        expected = ramp(0)
+        expected.flat[0] = 0x0201
+        self.assertSame(self.read(one, "old"), expected)
+
     def test_two_writers_of_different_chunks(self):
         mounts = [self.mount(), self.mount()]
         mounts[0].create("one", shape="64, 64", dtype="<u2", chunk_size="8, 64")

@@ -869,6 +869,29 @@ static void test_reopen_finds_hole_filled(void **state)
     assert_bytes(0, CHUNK, 30);
 }
 
+/* Somebody else deleted the dataset and made one just like it: that is what an open finds. */
+static void test_replaced_by_its_like(void **state)
+{
+    dn_dataset *old;
+    unsigned char byte;
+
+    (void)state;
+    start("");
+    write_bytes(0, CHUNK, 50);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(store_delete(conn->store, "set"), 0);
+    assert_int_equal(store_create(conn->store, "set", &desc), 0);
+    old = set;
+    assert_int_equal(dn_open(conn, "set", &set), 0);
+    assert_bytes(0, CHUNK, 7);
+    write_bytes(0, CHUNK, 60);
+    assert_int_equal(dn_flush(set), 0);
+    assert_bytes(0, CHUNK, 60);
+    assert_int_equal(dn_pread(old, &byte, 1, 0), -ESTALE);
+    assert_int_equal(dn_close(old), 0);
+    assert_true(dn_generation(set) > 0);
+}
+
 /* What the kernel kept of a dataset that was dropped here must not pass for pages of its successor. */
 static void test_generation_of_another_object(void **state)
 {
@@ -1302,6 +1325,7 @@ int main(void)
         TEST(test_reopen),
         TEST(test_reopen_after_write),
         TEST(test_reopen_finds_hole_filled),
+        TEST(test_replaced_by_its_like),
         TEST(test_generation_of_another_object),
         TEST(test_open_during_create),
         TEST(test_verify_in_a_full_cache),
