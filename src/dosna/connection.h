@@ -33,9 +33,15 @@ struct dn_connection {
     uint64_t uses;               /* a clock for `used` */
 };
 
+/* A name that a dataset has or had: its users may still look at that one. */
+struct dataset_name {
+    struct dataset_name *older;
+    char text[];
+};
+
 struct dn_dataset {
     dn_connection *conn;
-    char *name;
+    struct dataset_name *name;
     UT_hash_handle hh;
     struct dn_dataset *prev, *next; /* in `retired` */
     struct cache_dataset *cached;

@@ -30,12 +30,24 @@ static void open_locked(dn_dataset *dataset)
     dataset->used = ++dataset->conn->uses;
 }
 
+static struct dataset_name *name_new(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    struct dataset_name *name = malloc(sizeof *name + size);
+
+    if (!name)
+        return NULL;
+    name->older = NULL;
+    memcpy(name->text, text, size);
+    return name;
+}
+
 static dn_dataset *dataset_new(dn_connection *conn, const char *name)
 {
     dn_dataset *dataset = calloc(1, sizeof *dataset);
 
     if (dataset)
-        dataset->name = strdup(name);
+        dataset->name = name_new(name);
     if (!dataset || !dataset->name) {
         free(dataset);
         return NULL;
@@ -44,11 +56,20 @@ static dn_dataset *dataset_new(dn_connection *conn, const char *name)
     return dataset;
 }
 
+/* It is not in the cache. */
+static void dataset_discard(dn_dataset *dataset)
+{
+    struct dataset_name *name, *next;
+
+    LL_FOREACH_SAFE2(dataset->name, name, next, older)
+    free(name);
+    free(dataset);
+}
+
 void dataset_free(dn_dataset *dataset)
 {
     cache_remove_dataset(dataset->cached);
-    free(dataset->name);
-    free(dataset);
+    dataset_discard(dataset);
 }
 
 static bool is_dirty(const dn_dataset *dataset)
@@ -201,14 +222,13 @@ static int add_dataset(dn_connection *conn, const char *name, struct store_datas
     if (error) {
         store_close_dataset(store);
         if (dataset)
-            free(dataset->name);
-        free(dataset);
+            dataset_discard(dataset);
         return dn_fail(error, "out of memory");
     }
     pthread_mutex_lock(&conn->lock);
     other = find_locked(conn, name);
     if (!other) {
-        HASH_ADD_KEYPTR(hh, conn->datasets, dataset->name, strlen(dataset->name), dataset);
+        HASH_ADD_KEYPTR(hh, conn->datasets, dataset->name->text, strlen(name), dataset);
         if (!dataset->hh.tbl)
             error = -ENOMEM;
         else
@@ -347,7 +367,7 @@ int dn_delete(dn_connection *conn, const char *name)
 /* Under a new name; the object stays what it is, so that open handles go on. */
 static int rename_known(dn_connection *conn, const char *from, const char *to)
 {
-    char *name = strdup(to);
+    struct dataset_name *name = name_new(to);
     dn_dataset *dataset;
 
     if (!name)
@@ -356,9 +376,9 @@ static int rename_known(dn_connection *conn, const char *from, const char *to)
     dataset = find_locked(conn, from);
     if (dataset) {
         HASH_DEL(conn->datasets, dataset);
-        free(dataset->name);
+        name->older = dataset->name;
         dataset->name = name;
-        HASH_ADD_KEYPTR(hh, conn->datasets, dataset->name, strlen(dataset->name), dataset);
+        HASH_ADD_KEYPTR(hh, conn->datasets, name->text, strlen(to), dataset);
         if (!dataset->hh.tbl) { /* no memory: the next open makes another one */
             dataset->retired = true;
             DL_APPEND(conn->retired, dataset);
@@ -399,7 +419,12 @@ const struct dn_desc *dn_describe(const dn_dataset *dataset)
 
 const char *dn_name(const dn_dataset *dataset)
 {
-    return dataset->name;
+    const struct dataset_name *name;
+
+    pthread_mutex_lock(&dataset->conn->lock);
+    name = dataset->name;
+    pthread_mutex_unlock(&dataset->conn->lock);
+    return name->text;
 }
 
 int64_t dn_mtime_ns(const dn_dataset *dataset)

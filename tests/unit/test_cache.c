@@ -935,6 +935,19 @@ static void test_open_during_create(void **state)
     assert_int_equal(dn_close(meanwhile), 0);
 }
 
+/* A name that was asked for stays a text while the dataset is open, as its users hold no lock. */
+static void test_name_during_rename(void **state)
+{
+    const char *before;
+
+    (void)state;
+    start("");
+    before = dn_name(set);
+    assert_int_equal(dn_rename(conn, "set", "other"), 0);
+    assert_string_equal(before, "set");
+    assert_string_equal(dn_name(set), "other");
+}
+
 /* ---- a full cache ------------------------------------------------------------------------------- */
 
 static int do_write(struct task *task)
@@ -1328,6 +1341,7 @@ int main(void)
         TEST(test_replaced_by_its_like),
         TEST(test_generation_of_another_object),
         TEST(test_open_during_create),
+        TEST(test_name_during_rename),
         TEST(test_verify_in_a_full_cache),
         TEST(test_hole_while_a_writer_waits),
         TEST(test_lone_read_fetches_a_part),
