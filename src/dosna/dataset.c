@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -285,10 +286,25 @@ int dn_open(dn_connection *conn, const char *name, dn_dataset **out)
     return error;
 }
 
+/* The store takes nothing of it any more. If it is gone, so is what waits here to be stored: that would only be in
+   the way of others. */
+static int look_again(dn_dataset *dataset, int error)
+{
+    char text[DN_ERROR_MAX];
+    dn_dataset *now;
+
+    snprintf(text, sizeof text, "%s", dn_error_text(error));
+    if (!dn_open(dataset->conn, dn_name(dataset), &now))
+        drop_opener(now);
+    return dn_fail(error, "%s", text);
+}
+
 int dn_close(dn_dataset *dataset)
 {
     int error = cache_flush(dataset->cached, false);
 
+    if (error == -ESTALE)
+        error = look_again(dataset, error);
     drop_opener(dataset);
     return error;
 }

@@ -948,6 +948,23 @@ static void test_name_during_rename(void **state)
     assert_string_equal(dn_name(set), "other");
 }
 
+/* What is dirty of a dataset that somebody else deleted can't be stored by anybody, and is in nobody's way. */
+static void test_dirty_data_of_what_is_gone(void **state)
+{
+    dn_dataset *other;
+
+    (void)state;
+    start("dirty_max=8K");
+    for (uint64_t i = 0; i < 3; i++)
+        write_bytes(i * CHUNK, CHUNK - 1, 50);
+    assert_int_equal(store_delete(conn->store, "set"), 0);
+    assert_int_equal(dn_close(set), -ESTALE);
+    set = NULL;
+    assert_int_equal(dn_create(conn, "other", &desc, &other), 0);
+    assert_int_equal(dn_pwrite(other, "some", 4, 0), 4);
+    assert_int_equal(dn_close(other), 0);
+}
+
 /* ---- a full cache ------------------------------------------------------------------------------- */
 
 static int do_write(struct task *task)
@@ -1342,6 +1359,7 @@ int main(void)
         TEST(test_generation_of_another_object),
         TEST(test_open_during_create),
         TEST(test_name_during_rename),
+        TEST(test_dirty_data_of_what_is_gone),
         TEST(test_verify_in_a_full_cache),
         TEST(test_hole_while_a_writer_waits),
         TEST(test_lone_read_fetches_a_part),
