@@ -36,7 +36,7 @@ int64_t clock_ns(double seconds)
 
     if (!(ns > 0))
         return 0;
-    return ns < 0x1p63 ? (int64_t)ns : INT64_MAX;
+    return ns < 0x1p62 ? (int64_t)ns : INT64_C(1) << 62;
 }
 
 int clock_cond_init(pthread_cond_t *cond)

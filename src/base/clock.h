@@ -13,7 +13,7 @@
 /** Monotonic nanoseconds. */
 int64_t clock_now(void);
 
-/** Nanoseconds of `seconds`, saturating. */
+/** Nanoseconds of `seconds`; 146 years at most, so that clock_now() plus this is a time. */
 int64_t clock_ns(double seconds);
 
 /** A condition variable on the monotonic clock. 0 or negative errno. */
