@@ -47,6 +47,7 @@ struct dn_dataset {
     struct cache_dataset *cached;
     unsigned openers;
     bool retired;
+    bool moving; /* dn_rename() is at it */
     uint64_t used;
 };
 

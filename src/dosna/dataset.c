@@ -164,14 +164,15 @@ static int end_retired(dn_dataset *dataset)
     return error;
 }
 
-/* The store no longer has `name` as we knew it. With `only`: if it is still that one in the table. */
+/* The store no longer has `name` as we knew it. With `only`: if it is still that one in the table, and its name is not
+   being changed here. */
 static int forget_name(dn_connection *conn, const char *name, const dn_dataset *only)
 {
     dn_dataset *dataset;
 
     pthread_mutex_lock(&conn->lock);
     dataset = find_locked(conn, name);
-    if (dataset && only && dataset != only)
+    if (dataset && only && (dataset != only || only->moving))
         dataset = NULL;
     if (dataset)
         retire_locked(dataset);
@@ -406,23 +407,39 @@ static int rename_known(dn_connection *conn, const char *from, const char *to)
     return 0;
 }
 
+static int rename_stored(dn_connection *conn, const char *from, const char *to)
+{
+    int result = store_rename(conn->store, from, to);
+    int error = result < 0 ? result : forget_name(conn, to, NULL);
+
+    if (error)
+        return error;
+    return result ? rename_known(conn, from, to) : forget_name(conn, from, NULL);
+}
+
+static void set_moving(dn_dataset *dataset, bool moving)
+{
+    pthread_mutex_lock(&dataset->conn->lock);
+    dataset->moving = moving;
+    pthread_mutex_unlock(&dataset->conn->lock);
+}
+
 int dn_rename(dn_connection *conn, const char *from, const char *to)
 {
+    int error = check_writable(conn);
     dn_dataset *known;
-    int error = check_writable(conn), result;
 
     if (error)
         return error;
     known = open_known(conn, from);
-    error = known ? dn_close(known) : 0; /* what is dirty belongs to the old name */
-    if (error)
-        return error;
-    result = store_rename(conn->store, from, to);
-    if (result < 0)
-        return result;
-    error = forget_name(conn, to, NULL);
+    if (!known)
+        return rename_stored(conn, from, to);
+    error = cache_flush(known->cached, false); /* what is dirty belongs to the old name */
+    set_moving(known, true);
     if (!error)
-        error = result ? rename_known(conn, from, to) : forget_name(conn, from, NULL);
+        error = rename_stored(conn, from, to);
+    set_moving(known, false);
+    drop_opener(known);
     return error;
 }
 
