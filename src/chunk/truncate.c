@@ -51,7 +51,8 @@ static int ready_to_cut_locked(struct cache_dataset *dataset, uint64_t length)
     int error = 0;
 
     while (!error) {
-        error = cache_wait_idle_locked(dataset);
+        error = dataset->stale ? dn_fail(-ESTALE, "the dataset was deleted or replaced")
+                               : cache_wait_idle_locked(dataset);
         if (error || dataset->void_from == UINT64_MAX ||
             (dataset->void_from <= length && !dataset->restored.count && !dataset->dirty))
             break;
@@ -71,8 +72,7 @@ int cache_truncate(struct cache_dataset *dataset, uint64_t length)
     if (length >= dataset->grid.nbytes)
         return 0;
     pthread_mutex_lock(&cache->lock);
-    error = dataset->stale ? dn_fail(-ESTALE, "the dataset was deleted or replaced")
-                           : ready_to_cut_locked(dataset, length);
+    error = ready_to_cut_locked(dataset, length);
     if (!error) {
         DL_FOREACH_SAFE2(dataset->blocks, block, next, ds_next)
         cut_block_locked(dataset, block, length);

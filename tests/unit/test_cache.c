@@ -792,6 +792,37 @@ static void test_retired_is_stale(void **state)
     assert_int_equal(stat_of("dosnafs_cache_dirty_bytes"), 0);
 }
 
+static int do_truncate(struct task *task)
+{
+    return dn_truncate(set, task->offset);
+}
+
+/* A truncation that finds an earlier one not yet applied, and meanwhile the dataset goes. */
+static void test_truncate_during_delete(void **state)
+{
+    struct task truncation, deletion;
+    bool stale = false;
+
+    (void)state;
+    start("");
+    put_all_behind();
+    assert_int_equal(dn_truncate(set, 100), 0);
+    write_bytes(3 * CHUNK, 10, 50);
+    fault_close(&control, FAULT_WRITE);
+    begin(&truncation, do_truncate, 50, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_WRITE, 1), 0);
+    begin(&deletion, do_delete, 0, 0);
+    while (!stale) {
+        sched_yield();
+        pthread_mutex_lock(&conn->cache->lock);
+        stale = set->cached->stale;
+        pthread_mutex_unlock(&conn->cache->lock);
+    }
+    fault_open(&control, FAULT_WRITE);
+    assert_int_equal(join(&truncation), -ESTALE);
+    assert_int_equal(join(&deletion), 0);
+}
+
 /* The last opener leaves while the deletion waits for what is in flight. */
 static void test_close_during_delete(void **state)
 {
@@ -1351,6 +1382,7 @@ int main(void)
         TEST(test_read_during_delete_chunk),
         TEST(test_write_during_delete_chunk),
         TEST(test_retired_is_stale),
+        TEST(test_truncate_during_delete),
         TEST(test_close_during_delete),
         TEST(test_reopen),
         TEST(test_reopen_after_write),
