@@ -44,6 +44,20 @@ static void list_remove(struct block *block)
     block->list = LIST_NONE;
 }
 
+void block_cut_locked(struct block *block, uint64_t lo)
+{
+    ranges_cut(&block->valid, lo);
+    block->cut = block->readers;
+}
+
+void block_unlatch_locked(struct block *block)
+{
+    if (--block->readers)
+        return;
+    block->cut = false;
+    block_wake_locked(block);
+}
+
 void block_settle_locked(struct block *block)
 {
     struct cache *cache = block->dataset->cache;

@@ -30,6 +30,12 @@ bool block_evictable_locked(const struct block *block);
 /** Does a part of the block lie outside the shape? */
 bool block_has_padding(const struct cache_dataset *dataset, const struct block_box *box);
 
+/** The block's bytes from `lo` on are not valid any more. Readers that copy them now go on: until they have ended,
+ *  nobody fetches into the block. */
+void block_cut_locked(struct block *block, uint64_t lo);
+/** A reader's copy has ended. */
+void block_unlatch_locked(struct block *block);
+
 /** Put the block on the list that its state asks for, or on none. */
 void block_settle_locked(struct block *block);
 /** A reader used it: it is no guess any more. */

@@ -116,7 +116,7 @@ static void block_drop_locked(struct block *block)
 
     flight_dropped_locked(block);
     ranges_set(&block->dirty, 0, 0);
-    ranges_set(&block->valid, 0, 0);
+    block_cut_locked(block, 0);
     block->hole = false;
     if (dirty)
         dirty_dropped_locked(block->dataset, block->key.chunk, dirty);
@@ -368,6 +368,7 @@ static void check_block(const struct block *block)
     }
     assert(!(block->writer && block->readers));
     assert(!(block->fetch && block->writer));
+    assert(!block->cut || block->readers);
     assert(block->pins >= block->readers + block->writer + (block->fetch != NULL));
     assert((block->list != LIST_NONE) == block_evictable_locked(block));
     assert(block->list != LIST_GUESSES || block->guess);

@@ -125,6 +125,7 @@ struct block {
     unsigned pins;
     unsigned readers;                  /* latched for copying out */
     bool writer;                       /* latched for copying in */
+    bool cut;                          /* readers still copy what is not valid any more */
     bool hole;
     struct ranges flight;              /* dirty intervals that a put under way has taken over */
     bool guess;                        /* fetched ahead, not read yet */

@@ -160,7 +160,7 @@ static int fetch_done_locked(struct fetch *fetch, const struct dn_version *versi
         block->dataset->generation++;
     if (!fetch->again && parts_differ_locked(block, version, hole)) {
         block->dataset->generation++;
-        ranges_set(&block->valid, 0, 0); /* who waits asks anew, for all of it */
+        block_cut_locked(block, 0); /* who waits asks anew, for all of it */
         return 0;
     }
     hole = hole && (whole || block->dataset->void_from == UINT64_MAX);
@@ -226,10 +226,7 @@ static void fetch_run(struct pool_job *job)
 
 bool fetch_allowed_locked(const struct block *block)
 {
-    /* Of a block in which nothing is valid any more, readers still copy what was: before a truncation, say. */
-    bool shared = block_current_locked(block) && block->valid.count;
-
-    return !block->fetch && !block->writer && (shared || !block->readers);
+    return !block->fetch && !block->writer && !block->cut && (block_current_locked(block) || !block->readers);
 }
 
 /* Not where a piece would have to be told from its surroundings later: padding gets the fill value only in a

@@ -98,8 +98,7 @@ static int latch_locked(struct block *block)
 
 static void unlatch_locked(struct block *block)
 {
-    block->readers--;
-    block_wake_locked(block);
+    block_unlatch_locked(block);
     block_unpin_locked(block);
 }
 

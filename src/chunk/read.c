@@ -88,11 +88,8 @@ static void release_locked(struct item *item)
 {
     struct block *block = item->block;
 
-    if (item->latched) {
-        block->readers--;
-        if (!block->readers)
-            block_wake_locked(block);
-    }
+    if (item->latched)
+        block_unlatch_locked(block);
     item->latched = false;
     item->done = true;
     block_unpin_locked(block);

@@ -33,7 +33,7 @@ static void cut_block_locked(struct cache_dataset *dataset, struct block *block,
     lo = grid_block_lower(&dataset->grid, &box, length);
     if (lo == block->nbytes || block->hole)
         return;
-    ranges_cut(&block->valid, lo);
+    block_cut_locked(block, lo);
     ranges_cut(&block->dirty, lo);
     dirty_dropped_locked(dataset, block->key.chunk, before - ranges_total(&block->dirty));
     if (block->pins)

@@ -653,8 +653,7 @@ static void test_truncate_under_a_reader(void **state)
         pthread_mutex_unlock(&cache->lock);
     } while (!waits && !fetches);
     pthread_mutex_lock(&cache->lock);
-    block->readers--;
-    block_wake_locked(block);
+    block_unlatch_locked(block);
     block_unpin_locked(block);
     pthread_mutex_unlock(&cache->lock);
     assert_int_equal(join(&reader), CHUNK);
