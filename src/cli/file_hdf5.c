@@ -128,12 +128,37 @@ static hid_t make_type(const struct dn_dtype *dtype)
     return type;
 }
 
+/* Are the members of a compound two floats alike, named r and i? libhdf5 finds members by their names, and leaves memory
+   as it was for those that it does not find. */
+static bool is_complex(hid_t type)
+{
+    static const char *const names[2] = {"r", "i"};
+    hid_t part[2];
+    bool alike;
+
+    if (H5Tget_nmembers(type) != 2)
+        return false;
+    for (unsigned i = 0; i < 2; i++) {
+        char *name = H5Tget_member_name(type, i);
+        bool known = name && strcmp(name, names[i]) == 0 && H5Tget_member_class(type, i) == H5T_FLOAT;
+        H5free_memory(name);
+        if (!known)
+            return false;
+    }
+    for (unsigned i = 0; i < 2; i++)
+        part[i] = H5Tget_member_type(type, i);
+    alike = H5Tequal(part[0], part[1]) > 0 && 2 * H5Tget_size(part[0]) == H5Tget_size(type);
+    for (unsigned i = 0; i < 2; i++)
+        H5Tclose(part[i]);
+    return alike;
+}
+
 /* numpy's name for a type of a file; false: none that a dataset can hold. */
 static bool name_type(hid_t type, char text[16])
 {
     size_t size = H5Tget_size(type);
     char order = H5Tget_class(type) <= H5T_FLOAT && H5Tget_order(type) == H5T_ORDER_BE ? '>' : '<';
-    hid_t member;
+    hid_t part;
     bool known;
 
     switch (H5Tget_class(type)) {
@@ -153,11 +178,11 @@ static bool name_type(hid_t type, char text[16])
         snprintf(text, 16, "|V%zu", size);
         return true;
     case H5T_COMPOUND:
-        if (H5Tget_nmembers(type) != 2 || H5Tget_member_class(type, 0) != H5T_FLOAT)
+        if (!is_complex(type))
             return false;
-        member = H5Tget_member_type(type, 0);
-        known = name_type(member, text) && 2 * H5Tget_size(member) == size;
-        H5Tclose(member);
+        part = H5Tget_member_type(type, 0);
+        known = name_type(part, text);
+        H5Tclose(part);
         snprintf(text + 1, 15, "c%zu", size);
         return known;
     default:

@@ -77,6 +77,15 @@ class Files(cases.Case):
                     self.assert_same(file[f"g/{i}"][...], array)
                 self.ok("rm", "-f", "a")
 
+    def test_hdf5_records(self):
+        """Two floats are a complex number by their names alone: others would be read as whatever is in memory."""
+        for i, fields in enumerate(([("x", "<f8"), ("y", "<f8")], [("r", "<f8"), ("i", "<i8")],
+                                    [("r", "<f4"), ("i", "<f8")], [("r", "<f8"), ("j", "<f8")])):
+            with self.subTest(fields):
+                with h5py.File(self.path("in.h5"), "a") as file:
+                    file[str(i)] = numpy.ones(5, fields)
+                self.fails(1, "a type that a dataset cannot hold", "load", "a", f"in.h5:/{i}")
+
     def test_hdf5_file_keeps_the_rest(self):
         self.load_array("a", cases.some_array((4, 5)))
         with h5py.File(self.path("x.h5"), "w") as file:
