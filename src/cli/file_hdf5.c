@@ -19,6 +19,7 @@ struct source {
     const char *inside;  /* of the dataset in it; points into file->path */
     bool new_file;       /* made here: goes when the work fails */
     bool linked;         /* the dataset was made here */
+    bool replaces;       /* the dataset has no name yet: it takes that of another one when it is whole */
     hid_t file, data, type;
 };
 
@@ -258,21 +259,19 @@ static int open_for_writing(struct file *file)
 {
     struct source *source = file->state;
     hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
+    bool missing = access(source->path, F_OK) != 0;
 
     H5Pset_libver_bounds(access_list, H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST);
-    source->new_file = access(source->path, F_OK) != 0;
-    if (source->new_file)
+    if (missing)
         source->file = H5Fcreate(source->path, H5F_ACC_EXCL, H5P_DEFAULT, access_list);
     else
         source->file = H5Fopen(source->path, H5F_ACC_RDWR, access_list);
     H5Pclose(access_list);
     if (source->file < 0)
-        return fail(file, -EIO, source->new_file ? "it cannot be created" : "it cannot be opened for writing");
-    if (source->new_file || H5Lexists(source->file, source->inside, H5P_DEFAULT) <= 0)
-        return 0;
-    if (!file->force)
-        return dn_fail(-EEXIST, "%s exists; -f replaces it", file->path);
-    return H5Ldelete(source->file, source->inside, H5P_DEFAULT) < 0 ? fail(file, -EIO, "it cannot be replaced") : 0;
+        return fail(file, -EIO, missing ? "it cannot be created" : "it cannot be opened for writing");
+    source->new_file = missing;
+    source->replaces = !missing && H5Lexists(source->file, source->inside, H5P_DEFAULT) > 0;
+    return source->replaces && !file->force ? dn_fail(-EEXIST, "%s exists; -f replaces it", file->path) : 0;
 }
 
 /* Chunked as the dataset is, where HDF5 allows that: below 4 GiB, and no longer than the array. */
@@ -301,12 +300,15 @@ static int create_data(struct file *file)
     if (desc->fill && source->type >= 0)
         H5Pset_fill_value(layout, source->type, desc->fill);
     H5Pset_create_intermediate_group(links, 1);
-    source->data = H5Dcreate2(source->file, source->inside, source->type, space, links, layout, H5P_DEFAULT);
+    if (source->replaces)
+        source->data = H5Dcreate_anon(source->file, source->type, space, layout, H5P_DEFAULT);
+    else
+        source->data = H5Dcreate2(source->file, source->inside, source->type, space, links, layout, H5P_DEFAULT);
     H5Sclose(space);
     H5Pclose(links);
     H5Pclose(layout);
-    source->linked = source->data >= 0;
-    return source->linked ? 0 : fail(file, -EIO, "the dataset cannot be created");
+    source->linked = source->data >= 0 && !source->replaces;
+    return source->data >= 0 ? 0 : fail(file, -EIO, "the dataset cannot be created");
 }
 
 static int hdf5_create(struct file *file)
@@ -364,6 +366,14 @@ static int hdf5_write_part(struct file *file, const struct dn_part *part, const 
     return move_part(file, part, NULL, buffer);
 }
 
+/* Everything else is in the file before the old dataset goes. */
+static bool replace(const struct source *source)
+{
+    return H5Fflush(source->file, H5F_SCOPE_LOCAL) >= 0 &&
+           H5Ldelete(source->file, source->inside, H5P_DEFAULT) >= 0 &&
+           H5Olink(source->data, source->file, source->inside, H5P_DEFAULT, H5P_DEFAULT) >= 0;
+}
+
 static int hdf5_finish(struct file *file, bool keep)
 {
     struct source *source = file->state;
@@ -371,6 +381,8 @@ static int hdf5_finish(struct file *file, bool keep)
     int error;
 
     H5Eclear2(H5E_DEFAULT);
+    if (source->replaces && keep)
+        bad = !replace(source);
     if (source->data >= 0)
         bad |= H5Dclose(source->data) < 0;
     if (source->linked && !keep)

@@ -116,6 +116,17 @@ class BadInput(cases.Case):
                 self.fails(status, text, "save", *call)
         self.assertEqual(sorted(os.listdir(self.folder)), before)
 
+    def test_failed_replacement_in_hdf5(self):
+        with h5py.File(self.path("x.h5"), "w") as file:
+            file["old"] = [1, 2]
+        os.truncate(self.path("pool", "a", "chunk_1_1.h5"), 100)
+        self.fails(1, "chunk_1_1", "save", "a", "x.h5:/old", "-f")
+        with h5py.File(self.path("x.h5")) as file:
+            self.assertEqual((list(file), list(file["old"])), (["old"], [1, 2]))
+        os.symlink(self.path("nowhere", "x.h5"), self.path("link.h5"))
+        self.fails(1, "cannot be created", "save", "a", "link.h5:/a")
+        self.assertTrue(os.path.islink(self.path("link.h5")))
+
     def test_no_space(self):
         for force in ([], ["-f"]):
             self.fails(1, "No space", "save", "a", "/dev/full", "--raw", *force)
