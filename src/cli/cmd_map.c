@@ -44,7 +44,15 @@ static char *variable(const char *name, const uint64_t *values, int ndim)
     return asprintf(&line, "%s=%s", name, text) < 0 ? NULL : line;
 }
 
-/* Ours first, so that they win; the rest is not ours to free. */
+static bool is_ours(char *const *ours, const char *line)
+{
+    for (int i = 0; i < VARIABLES; i++)
+        if (strncmp(ours[i], line, strcspn(ours[i], "=") + 1) == 0)
+            return true;
+    return false;
+}
+
+/* Ours, then what they do not replace, which is not ours to free. A shell would take the last of two. */
 static char **make_environment(const struct filter *filter, const struct dn_part *part)
 {
     char dtype[DN_DTYPE_TEXT], **env;
@@ -61,12 +69,14 @@ static char **make_environment(const struct filter *filter, const struct dn_part
     env[2] = variable("DOSNA_SHAPE", part->count, part->ndim);
     if (asprintf(&env[3], "DOSNA_DTYPE=%s", dtype) < 0)
         env[3] = NULL;
-    memcpy(env + VARIABLES, environ, count * sizeof *env);
     for (int i = 0; i < VARIABLES; i++)
         if (!env[i]) {
             free_environment(env);
             return NULL;
         }
+    for (size_t i = 0, at = VARIABLES; i < count; i++)
+        if (!is_ours(env, environ[i]))
+            env[at++] = environ[i];
     return env;
 }
 

@@ -163,6 +163,7 @@ class BadInput(cases.Case):
         self.assert_same(self.array("a"), cases.some_array((10, 12)))
 
     def test_environment_of_map(self):
+        self.environment = {**self.environment, "DOSNA_INDEX": "9,9", "DOSNA_SHAPE": "9", "DOSNA_INDEXES": "9"}
         self.ok("apply", "a", "--", "sh", "-c", "echo $DOSNA_INDEX/$DOSNA_START/$DOSNA_SHAPE/$DOSNA_DTYPE >> log; cat")
         with open(self.path("log"), encoding="ascii") as file:
             lines = set(file.read().split())
