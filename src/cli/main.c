@@ -337,17 +337,26 @@ static int report(const struct cli *cli, int error)
     return usage ? 2 : 1;
 }
 
+/* With MPI one of the ranks is to say what is wrong. Others may see nothing wrong, as a file can be missing on one
+   machine: they agree after they have connected, and at their end. */
+static int fail_with_team(struct cli *cli, int error, enum kind *kind)
+{
+    char text[DN_ERROR_MAX];
+
+    snprintf(text, sizeof text, "%s", dn_error_text(error));
+    if (!is_setting(cli, "engine", "mpi") || mpi_team(&cli->team) != 0)
+        return dn_fail(error, "%s", text);
+    *kind = MPI;
+    error = agree(cli, dn_fail(error, "%s", text));
+    return agree(cli, error);
+}
+
 static int act(struct cli *cli, int argc, char **argv, enum kind *kind)
 {
     int error = read_command_line(cli, argc, argv);
 
-    if (error) { /* with MPI, one of the ranks is to say so */
-        char text[DN_ERROR_MAX];
-        snprintf(text, sizeof text, "%s", dn_error_text(error));
-        if (is_setting(cli, "engine", "mpi") && mpi_team(&cli->team) == 0)
-            *kind = MPI;
-        return dn_fail(error, "%s", text);
-    }
+    if (error)
+        return fail_with_team(cli, error, kind);
     if (cli->help || cli->version) {
         cli->version ? (void)puts("dosna " DN_VERSION) : print_help(cli->command);
         return 0;

@@ -5,6 +5,7 @@ Others, h5py, python3-rados or boto3, make the datasets and read the results.
 """
 import json
 import os
+import subprocess
 import unittest
 
 import h5py
@@ -209,6 +210,21 @@ class Private(cases.Case):
             self.ok("create", "a", "--shape", "3", "--dtype", "u1")
             self.assertEqual(self.listing(), [])
             self.assertEqual(len(json.loads(self.ok("bench", "--json", "--size", "64K"))), 12)
+
+
+@unittest.skipIf(stores.STORE != "hdf5", "it is about mpi")
+class Ranks(cases.Case):
+    def test_one_is_called_the_wrong_way(self):
+        """Such as by a file that one machine does not have: the others do not wait for it."""
+        self.use("hdf5", "mpi")
+        program = self.command("ls")[len(cases.MPIEXEC):]
+        call = ["mpiexec", "--oversubscribe", "--allow-run-as-root", "-n", "2", *program, ":",
+                "-n", "1", *program, "--config", "nowhere.conf"]
+        done = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder,
+                              env=self.environment, timeout=cases.TIMEOUT, check=False)
+        said = [line for line in done.stderr.decode().splitlines() if line.startswith("dosna:")]
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(said, ["dosna: ls: nowhere.conf: No such file or directory"])
 
 
 if __name__ == "__main__":
