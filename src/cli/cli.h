@@ -143,9 +143,9 @@ bool confirmed(const struct cli *cli, const char *question);
 /** Chunks stored of a dataset, or negative. */
 int64_t count_stored(dn_dataset *dataset);
 
-/** Ctrl-C or SIGTERM came. Ends waits inside libdosna too. */
+/** Ctrl-C or SIGTERM came, or the terminal has gone. Ends waits inside libdosna too. */
 bool interrupted(void);
-/** Catch both from now on. A second one kills. */
+/** Catch these signals from now on, SIGHUP unless it is ignored. A second one kills. */
 void catch_signals(void);
 /** Let no signal end a wait while something half-made is taken back; interrupted() goes on telling. */
 void begin_cleanup(void);

@@ -237,15 +237,22 @@ class Interrupts(cases.Case):
                     self.assertEqual(self.listing(), ["a"])
 
     def test_load_from_a_pipe(self):
-        process = subprocess.Popen(self.command("load", "b", "-", "--shape", "100,1000,1000", "--dtype", "u1"),
-                                   stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, env=self.environment)
-        process.stdin.write(bytes(9000000)) # so that it has begun
-        process.stdin.flush()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=cases.TIMEOUT)
-        self.assertEqual(process.returncode, 1)
-        self.assertIn("b was removed", errors.decode())
-        self.assertEqual(self.listing(), [])
+        def hang_up_kills(): # which nohup, if it has started the tests, has changed
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+        for number in (signal.SIGINT, signal.SIGHUP):
+            with self.subTest(number=number):
+                # pylint: disable-next=subprocess-popen-preexec-fn
+                process = subprocess.Popen(self.command("load", "b", "-", "--shape", "100,1000,1000", "--dtype", "u1"),
+                                           stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder,
+                                           env=self.environment, preexec_fn=hang_up_kills)
+                process.stdin.write(bytes(9000000)) # so that it has begun
+                process.stdin.flush()
+                process.send_signal(number)
+                _, errors = process.communicate(timeout=cases.TIMEOUT)
+                self.assertEqual(process.returncode, 1)
+                self.assertIn("b was removed", errors.decode())
+                self.assertEqual(self.listing(), [])
 
     def test_dead_process(self):
         self.use("hdf5", "processes")
