@@ -140,7 +140,7 @@ static int print_names(struct cli *cli, const struct names *names)
 {
     int error = 0;
 
-    for (size_t i = 0; i < names->count; i++) {
+    for (size_t i = 0; i < names->count && !interrupted(); i++) {
         const char *name = names->name[i];
         int failed = 0;
         if (cli->json)
@@ -161,6 +161,8 @@ static int print_names(struct cli *cli, const struct names *names)
     }
     if (cli->json)
         puts(names->count ? "]" : "[]");
+    if (interrupted())
+        return dn_fail(-EINTR, "interrupted");
     return error ? dn_fail(error, "not all datasets can be read") : 0;
 }
 

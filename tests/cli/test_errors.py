@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import shutil
 import signal
 import stat
 import subprocess
@@ -253,6 +254,18 @@ class Interrupts(cases.Case):
                 self.assertEqual(process.returncode, 1)
                 self.assertIn("b was removed", errors.decode())
                 self.assertEqual(self.listing(), [])
+
+    def test_ls(self):
+        self.ok("create", "a", "--shape", "3", "--dtype", "u1")
+        for i in range(600): # more than a pipe holds
+            shutil.copytree(self.path("pool", "a"), self.path("pool", f"{i:0200}"))
+        process = subprocess.Popen(self.command("ls", "-l"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   cwd=self.folder, env=self.environment)
+        process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        rows, errors = process.communicate(timeout=cases.TIMEOUT)
+        self.assertEqual((process.returncode, errors.decode()), (1, "dosna: ls: interrupted\n"))
+        self.assertLess(rows.count(b"\n"), 600)
 
     def test_dead_process(self):
         self.use("hdf5", "processes")
