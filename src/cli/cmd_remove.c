@@ -32,20 +32,24 @@ int cmd_clear(struct cli *cli)
     return error;
 }
 
-/* Every name that is there, also behind one that fails. */
+/* Every name that is there, also behind one that fails. The last failure is left to who prints what is returned. */
 int cmd_rm(struct cli *cli)
 {
+    char text[DN_ERROR_MAX] = "";
     int error = 0;
 
     for (int i = 0; i < cli->operands && error != -EINTR; i++) {
         int failed = confirm(cli, "Delete", cli->operand[i]);
         if (!failed)
             failed = dn_delete(cli->conn, cli->operand[i]);
-        if (failed && i + 1 < cli->operands && failed != -EINTR && is_first(cli))
-            fprintf(stderr, "dosna: rm: %s\n", dn_error_text(failed));
-        error = failed ? failed : error;
+        if (!failed)
+            continue;
+        if (error && is_first(cli))
+            fprintf(stderr, "dosna: rm: %s\n", text);
+        error = failed;
+        snprintf(text, sizeof text, "%s", dn_error_text(error));
     }
-    return error;
+    return error ? dn_fail(error, "%s", text) : 0;
 }
 
 int cmd_clone(struct cli *cli)

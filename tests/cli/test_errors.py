@@ -184,6 +184,15 @@ class BadInput(cases.Case):
             with self.subTest(call):
                 self.fails(status, text, *call)
 
+    def test_rm_of_some(self):
+        self.ok("create", "b", "--shape", "3", "--dtype", "u1")
+        self.fails(1, "nothing: no such dataset", "rm", "nothing", "b")
+        self.assertEqual(self.listing(), ["a"])
+        done = self.run_dosna("rm", "nothing", "a", "nowhere")
+        self.assertEqual((done.returncode, done.stderr.decode()),
+                         (1, "dosna: rm: nothing: no such dataset\ndosna: rm: nowhere: no such dataset\n"))
+        self.assertEqual(self.listing(), [])
+
     def test_check(self):
         folder = self.path("pool", "a")
         with open(os.path.join(folder, "chunk_0_1.h5"), "r+b") as file:
