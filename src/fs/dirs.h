@@ -58,6 +58,7 @@ struct listing {
     size_t count, room;
     size_t first, known; /* views: of names[first], and so many, the formats are known: */
     uint16_t formats[LISTING_AHEAD]; /* a bit for each that can show it */
+    int error; /* why dirs_entry() could not tell the last entry that it was asked for, or 0 */
 };
 
 /** One entry. */
@@ -70,7 +71,7 @@ struct entry {
 
 /** List a directory. The listing is empty before, and cleared with dirs_listing_clear(). */
 int dirs_list(struct fs *fs, struct node *node, struct listing *out);
-/** Entry number `i` (0 is "."). False: there are no more. */
+/** Entry number `i` (0 is "."). False: there are no more, or listing->error; it may be asked for again then. */
 bool dirs_entry(struct fs *fs, struct listing *listing, size_t i, struct entry *out);
 /** For views.c: fill an entry, true; append a name; append all datasets' names, drafts apart. */
 bool dirs_set_entry(struct entry *out, const char *text, uint64_t inode, bool directory);

@@ -715,9 +715,11 @@ static void read_directory(fuse_req_t req, size_t size, off_t offset, struct fus
         directory->listing.node = node;
         directory->listed = err == 0;
     }
-    if (err == 0)
+    if (err == 0) {
         used = fill_directory(req, &directory->listing, (size_t)offset, buffer,
                               size < OPS_IO_MAX ? size : OPS_IO_MAX, plus);
+        err = used ? 0 : directory->listing.error;
+    }
     pthread_mutex_unlock(&directory->lock);
     if (err)
         fail(req, "list", node, err);

@@ -271,8 +271,10 @@ static int learn_formats(void *arg, uint64_t i)
     struct dn_slice slice;
     dn_dataset *dataset;
 
-    if (files_open_name(learner->fs, listing->names[listing->first + i], &dataset) != 0)
-        return 0;
+    int err = files_open_name(learner->fs, listing->names[listing->first + i], &dataset);
+
+    if (err)
+        return err == -EINTR ? err : 0;
     const struct dn_desc *desc = dn_describe(dataset);
     dn_slice_whole(desc->ndim, desc->shape, &slice);
     view_array_of(desc, &slice, &array);
@@ -285,7 +287,7 @@ static int learn_formats(void *arg, uint64_t i)
 
 /** Whether a name is to be listed is in the dataset's description alone: a request each. The set before is kept,
  *  because a reply that is full goes on behind the last entry that fitted. */
-static void look_ahead(struct fs *fs, struct listing *listing, size_t set)
+static int look_ahead(struct fs *fs, struct listing *listing, size_t set)
 {
     struct learner learner = {fs, listing};
     size_t first = set ? set - 1 : 0, left = listing->count - first;
@@ -293,7 +295,10 @@ static void look_ahead(struct fs *fs, struct listing *listing, size_t set)
     listing->first = first;
     listing->known = left < LISTING_AHEAD ? left : LISTING_AHEAD;
     memset(listing->formats, 0, sizeof listing->formats);
-    dn_each(fs->conn, listing->known, learn_formats, &learner);
+    listing->error = dn_each(fs->conn, listing->known, learn_formats, &learner);
+    if (listing->error)
+        listing->known = 0;
+    return listing->error;
 }
 
 static void list_view(struct fs *fs, struct node *node, const char *name, const struct view_format *format,
@@ -318,8 +323,8 @@ static bool views_dir_entry(struct fs *fs, struct listing *listing, size_t i, st
 
     if (set >= listing->count)
         return false;
-    if (set < listing->first || set - listing->first >= listing->known)
-        look_ahead(fs, listing, set);
+    if ((set < listing->first || set - listing->first >= listing->known) && look_ahead(fs, listing, set) != 0)
+        return false;
     dirs_set_entry(out, "", 0, false);
     if (listing->formats[set - listing->first] & 1U << format)
         list_view(fs, listing->node, listing->names[set], view_formats[format], out);

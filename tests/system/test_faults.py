@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -173,6 +174,24 @@ class ReadFaultTest(FaultCase):
                 mount = self.mount_fault(fail_op="read", fail_errno=code, fail_file=None)
                 self.assertErrno(seen, mount.read, "one")
                 mount.umount()
+
+    def test_an_interrupted_listing_is_no_short_one(self):
+        """Of views, for which each dataset is opened, to a program that gets signals."""
+        for number in range(40):
+            self.stored.create(f"some{number}", (4,), "<u2", (2,))
+        mount = self.mount_fault(delay_meta=0.02, fail_file=None, request_timeout=30)
+        whole = sorted(os.listdir(mount.file(".dosnafs", "views")))
+        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.03, 0.03)
+        try:
+            for _ in range(5):
+                try:
+                    self.assertEqual(sorted(os.listdir(mount.file(".dosnafs", "views"))), whole)
+                except InterruptedError:
+                    pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     def test_open_fails_and_works_again(self):
         mount = self.mount_fault(fail_op="open", fail_errno="EACCES")
