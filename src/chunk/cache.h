@@ -175,7 +175,7 @@ struct cache_dataset {
     unsigned calm;                     /* so many wait until nothing is in flight: nothing new is begun */
     bool stale;                        /* deleted or replaced: everything gives -ESTALE */
     uint64_t changes, flushed;         /* puts and deletes so far, and how many of them store_flush() covered */
-    bool forgot;                       /* a block was evicted since the generation began */
+    bool forgot;                       /* since the generation began, bytes that readers had left memory unasked */
     uint64_t void_from;                /* truncated: stored bytes from here on do not count; else UINT64_MAX */
     struct ranges restored;            /* chunks stored since that truncation: they count whole */
     bool failing;                      /* the last put failed; the log has said so */

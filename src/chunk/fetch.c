@@ -130,6 +130,7 @@ static void fetch_failed_locked(struct fetch *fetch, int error)
     if (fetch->again) {
         ranges_set(&block->valid, 0, 0);
         block->hole = false;
+        block->dataset->forgot = true;
     }
     free(block->error_text);
     block->error_text = strdup(dn_error_text(error));

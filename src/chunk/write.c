@@ -38,6 +38,7 @@ static int seize_locked(struct item *item)
     if (!block_ready_locked(block, 0, 0, block->dataset->epoch)) { /* must not be stored with what is written */
         ranges_set(&block->valid, 0, 0);
         block->hole = false;
+        block->dataset->forgot = true;
     }
     if (needs_fetch(item)) {
         uint64_t failures = block->failures;

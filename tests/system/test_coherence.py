@@ -199,6 +199,19 @@ class CoherenceTest(mounted.MountedCase):
         expected.flat[0] = 0x0201
         self.assertSame(self.read(one, "old"), expected)
 
+    def test_write_to_a_chunk_that_changed(self):
+        """An open file writes to a chunk that another mount changed: what else is in it is not what it was."""
+        one, two = self.mount(), self.mount()
+        one.create("one", shape="8192", dtype="|u1")
+        one.write("one", bytes(8192))
+        with open(two.file("one", "data"), "r+b", buffering=0) as file:
+            self.assertEqual(two.read("one"), bytes(8192))
+            with open(one.file("one", "data"), "r+b", buffering=0) as other:
+                os.pwrite(other.fileno(), b"\5" * 4096, 4096)
+            two.read("one", ".meta")
+            os.pwrite(file.fileno(), b"\6", 0)
+            self.assertEqual(two.read("one"), b"\6" + bytes(4095) + b"\5" * 4096)
+
     def test_two_writers_of_different_chunks(self):
         mounts = [self.mount(), self.mount()]
         mounts[0].create("one", shape="64, 64", dtype="<u2", chunk_size="8, 64")

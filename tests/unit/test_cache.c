@@ -965,6 +965,48 @@ static void test_open_during_create(void **state)
     assert_int_equal(dn_close(meanwhile), 0);
 }
 
+/* What readers were given of a block that is stale is no longer known once a part of it is overwritten: nobody can ask
+   whether the rest still holds. */
+static void test_verify_after_a_write_to_a_stale_block(void **state)
+{
+    dn_dataset *again;
+    uint64_t before;
+
+    (void)state;
+    start("");
+    conn->cache->compare_cheap = true;
+    put_all_behind();
+    assert_bytes(0, CHUNK, 10);
+    before = dn_generation(set);
+    put_behind(0, 99);
+    assert_int_equal(dn_open(conn, "set", &again), 0);
+    write_bytes(0, 10, 50);
+    dn_verify(set);
+    assert_true(dn_generation(set) > before);
+    assert_int_equal(dn_close(again), 0);
+}
+
+/* Nor when the question failed. */
+static void test_verify_after_a_failed_question(void **state)
+{
+    unsigned char byte;
+    uint64_t before;
+
+    (void)state;
+    start("");
+    conn->cache->compare_cheap = true;
+    put_all_behind();
+    assert_bytes(0, CHUNK, 10);
+    before = dn_generation(set);
+    put_behind(0, 99);
+    reopen();
+    fault_fail(&control, FAULT_READ, 1, 1, -EIO);
+    assert_int_equal(dn_pread(set, &byte, 1, 0), -EIO);
+    assert_bytes(0, CHUNK, 99);
+    dn_verify(set);
+    assert_true(dn_generation(set) > before);
+}
+
 /* A name that was asked for stays a text while the dataset is open, as its users hold no lock. */
 static void test_name_during_rename(void **state)
 {
@@ -1389,6 +1431,8 @@ int main(void)
         TEST(test_replaced_by_its_like),
         TEST(test_generation_of_another_object),
         TEST(test_open_during_create),
+        TEST(test_verify_after_a_write_to_a_stale_block),
+        TEST(test_verify_after_a_failed_question),
         TEST(test_name_during_rename),
         TEST(test_dirty_data_of_what_is_gone),
         TEST(test_verify_in_a_full_cache),
