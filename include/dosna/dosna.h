@@ -12,7 +12,8 @@
  *
  * Errors are as in <dosna/error.h>. Besides the codes named at each function, any that reads or writes
  * the store may return -EIO (damaged or unreadable), -ETIMEDOUT (the store did not answer within
- * request_timeout and retries), -EACCES, -ENOSPC, -EDQUOT, -EROFS, -ENOMEM, -EINTR (the calling
+ * request_timeout and retries), -EACCES, -ENOSPC, -EDQUOT, -EROFS, -ENOMEM, -ENOBUFS (cache_size is too small
+ * for what has to be in memory at once), -EINTR (the calling
  * thread's cancel hook said so), and -ESTALE (the dataset was deleted or replaced since it was opened).
  *
  * Threads: every function may be called from any thread at any time, but for the making and freeing of

@@ -212,6 +212,9 @@ int request_wait_calm_locked(struct cache *cache, int64_t deadline)
 /* Nothing is pinned by this request: somebody else will give memory back, or nobody can. */
 int request_wait_room_locked(struct cache *cache, uint64_t need, int64_t deadline)
 {
+    if (need + cache->spare > cache->limit)
+        return dn_fail(-ENOBUFS, "%llu bytes do not fit into a cache_size of %llu", (unsigned long long)need,
+                       (unsigned long long)cache->limit);
     if (arena_used(cache->arena) + memory_spare_for(need) + cache->spare <= cache->limit)
         return dn_fail(-ENOMEM, "out of memory"); /* the bound is not what is in the way */
     return writeback_wait_room_locked(cache, need, deadline);

@@ -1116,6 +1116,19 @@ static void test_hole_while_a_writer_waits(void **state)
     assert_bytes(3 * CHUNK, 100, 7);
 }
 
+/* Memory that can never be had is not waited for. */
+static void test_cache_smaller_than_an_element(void **state)
+{
+    unsigned char byte;
+
+    (void)state;
+    connect_to("cache_size=64K;request_timeout=1");
+    assert_int_equal(dn_desc_init(&desc, 1, (uint64_t[]){3}, "|S100000", NULL, NULL), 0);
+    assert_int_equal(dn_create(conn, "set", &desc, &set), 0);
+    assert_int_equal(dn_pread(set, &byte, 1, 0), -ENOBUFS);
+    assert_int_equal(dn_pwrite(set, "", 1, 0), -ENOBUFS);
+}
+
 /* ---- parts of blocks ---------------------------------------------------------------------------- */
 
 static void start_in_parts(void)
@@ -1437,6 +1450,7 @@ int main(void)
         TEST(test_dirty_data_of_what_is_gone),
         TEST(test_verify_in_a_full_cache),
         TEST(test_hole_while_a_writer_waits),
+        TEST(test_cache_smaller_than_an_element),
         TEST(test_lone_read_fetches_a_part),
         TEST(test_part_of_a_hole),
         TEST(test_part_reopened),
