@@ -168,9 +168,9 @@ DN_API int dn_delete(dn_connection *conn, const char *name);
 /** -EEXIST; -EXDEV where the store cannot do it in one step. Open handles go on. */
 DN_API int dn_rename(dn_connection *conn, const char *from, const char *to);
 
-/** What the dataset is, and its name; valid while it is open, the name after a rename too. */
+/** What the dataset is; valid while it is open. */
 DN_API const struct dn_desc *dn_describe(const dn_dataset *dataset);
-/** Valid until it is renamed or given back; not to be called while another thread may rename it. */
+/** Its name now. The text stays while the dataset is open, after a rename too. */
 DN_API const char *dn_name(const dn_dataset *dataset);
 
 /** When the data last changed as far as this connection knows, nanoseconds since the epoch. */
