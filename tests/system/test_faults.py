@@ -33,7 +33,7 @@ class FaultCase(mounted.MountedCase):
         inner = dict(self.pool.options)
         defaults = {"backend": "fault", "inner": inner.pop("backend"),
                     "inner_options": ";".join(f"{key}={value}" for key, value in inner.items()),
-                    "fail_file": self.switch, "retries": 1, "request_timeout": 2}
+                    "fail_file": self.switch, "retries": 1}
         return self.mount(**{**defaults, **options})
 
     def is_stored(self, content, name="one"):
@@ -204,7 +204,7 @@ class ReadFaultTest(FaultCase):
 class HangTest(FaultCase):
     """Requests wait while the file is there, far longer than the limits that are set."""
 
-    LIMITS = {"fail_file": None, "request_timeout": 0.5, "retries": 0}
+    LIMITS = {"fail_file": None, "request_timeout": 3, "retries": 0}
 
     def mount_hanging(self):
         return self.mount_fault(hang_file=self.switch, **self.LIMITS)
