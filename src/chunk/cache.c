@@ -225,9 +225,9 @@ void cache_verify(struct cache_dataset *dataset)
     pthread_mutex_lock(&cache->lock);
     generation = dataset->generation;
     DL_COUNT2(dataset->blocks, block, blocks, ds_next);
-    if (dataset->forgot || !cache->compare_cheap || blocks > MOST_ASKED || !ask_all_locked(dataset) ||
-        !await_all_locked(dataset) || dataset->forgot || dataset->generation != generation)
-        dataset->generation = generation + 1;
+    if ((dataset->forgot || !cache->compare_cheap || blocks > MOST_ASKED || !ask_all_locked(dataset) ||
+         !await_all_locked(dataset) || dataset->forgot) && dataset->generation == generation)
+        dataset->generation++;
     dataset->forgot = false;
     pthread_mutex_unlock(&cache->lock);
 }

@@ -1202,6 +1202,41 @@ static void test_parts_of_two_states(void **state)
     assert_bytes(5 * CHUNK, CHUNK, 99);
 }
 
+static int do_verify(struct task *task)
+{
+    (void)task;
+    dn_verify(set);
+    return 0;
+}
+
+/* What is found out while somebody waits for the answer about another chunk is not forgotten at its end. */
+static void test_generation_only_grows(void **state)
+{
+    struct task task;
+    uint64_t before;
+
+    (void)state;
+    start("");
+    conn->cache->compare_cheap = true;
+    put_all_behind();
+    for (uint64_t chunk = 0; chunk < 3; chunk++)
+        assert_bytes(chunk * CHUNK, CHUNK, (int)(10 + chunk));
+    reopen();
+    put_behind(1, 91);
+    put_behind(2, 92);
+    before = dn_generation(set);
+    fault_close(&control, FAULT_READ);
+    begin(&task, do_verify, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_READ, 3), 0);
+    assert_true(fault_pass(&control, FAULT_READ, 1));
+    assert_true(fault_pass(&control, FAULT_READ, 2));
+    while (dn_generation(set) < before + 2)
+        sched_yield();
+    fault_open(&control, FAULT_READ);
+    assert_int_equal(join(&task), 0);
+    assert_true(dn_generation(set) >= before + 2);
+}
+
 static void test_write_beside_a_part(void **state)
 {
     (void)state;
@@ -1455,6 +1490,7 @@ int main(void)
         TEST(test_part_of_a_hole),
         TEST(test_part_reopened),
         TEST(test_parts_of_two_states),
+        TEST(test_generation_only_grows),
         TEST(test_write_beside_a_part),
         TEST(test_modes),
         TEST(test_stale_piece_stays_stale),
