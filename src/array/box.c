@@ -99,41 +99,45 @@ void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_st
     }
 }
 
-static void copy_rows_beside(uint64_t rows, char *dst, uint64_t dst_stride, const struct box_beside *boxes, int n,
-                             uint64_t from, uint64_t src_stride)
+static void copy_rows_beside(uint64_t rows, char *flat, uint64_t flat_stride, const struct box_beside *boxes, int n,
+                             uint64_t at, uint64_t box_stride, bool to_boxes)
 {
-    for (uint64_t i = 0; i < rows; i++, dst += dst_stride, from += src_stride) {
-        char *to = dst;
+    for (uint64_t i = 0; i < rows; i++, flat += flat_stride, at += box_stride) {
+        char *run = flat;
 
-        for (int k = 0; k < n; to += boxes[k].run, k++)
-            memcpy(to, (const char *)boxes[k].src + from, boxes[k].run);
+        for (int k = 0; k < n; run += boxes[k].run, k++) {
+            char *box = (char *)boxes[k].first + at;
+
+            memcpy(to_boxes ? box : run, to_boxes ? run : box, boxes[k].run);
+        }
     }
 }
 
-void box_copy_beside(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride,
-                     const struct box_beside *boxes, int n, const uint64_t *src_stride)
+void box_copy_beside(int ndim, const uint64_t *count, void *flat, const uint64_t *flat_stride,
+                     const struct box_beside *boxes, int n, const uint64_t *box_stride, bool to_boxes)
 {
-    uint64_t at[DN_MAX_NDIM] = {0}, to = 0, from = 0;
+    uint64_t at[DN_MAX_NDIM] = {0}, in_flat = 0, in_box = 0;
     int inner = ndim - 2, i;
 
     if (ndim == 1) {
-        copy_rows_beside(1, dst, 0, boxes, n, 0, 0);
+        copy_rows_beside(1, flat, 0, boxes, n, 0, 0, to_boxes);
         return;
     }
     for (i = 0; i <= inner; i++)
         if (count[i] == 0)
             return;
     for (;;) {
-        copy_rows_beside(count[inner], (char *)dst + to, dst_stride[inner], boxes, n, from, src_stride[inner]);
+        copy_rows_beside(count[inner], (char *)flat + in_flat, flat_stride[inner], boxes, n, in_box,
+                         box_stride[inner], to_boxes);
         for (i = inner - 1; i >= 0 && ++at[i] == count[i]; i--) {
-            to -= (count[i] - 1) * dst_stride[i];
-            from -= (count[i] - 1) * src_stride[i];
+            in_flat -= (count[i] - 1) * flat_stride[i];
+            in_box -= (count[i] - 1) * box_stride[i];
             at[i] = 0;
         }
         if (i < 0)
             return;
-        to += dst_stride[i];
-        from += src_stride[i];
+        in_flat += flat_stride[i];
+        in_box += box_stride[i];
     }
 }
 

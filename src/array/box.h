@@ -10,6 +10,7 @@
 #define DOSNA_BOX_H
 
 #include <dosna/dtype.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /** An array's axes, and one more for the bytes of an element where those of a row lie apart. */
@@ -25,17 +26,17 @@ void box_copy(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_st
 
 /** A box that stands beside others along the last axis. */
 struct box_beside {
-    const void *src; /* its first byte */
-    uint64_t run;    /* its extent along the last axis */
+    void *first;  /* byte */
+    uint64_t run; /* its extent along the last axis */
 };
 
 /**
- * Copy `n` boxes that stand side by side along the last axis, row by row through all of them, so that `dst` is written
- * from beginning to end. `count` has the extents along the ndim - 1 axes before the last; `src_stride` is the same for
- * all. Strides are positive.
+ * Copy `n` boxes that stand side by side along the last axis into `flat`, or out of it into the boxes: row by row
+ * through all of them, so that `flat` is gone through from beginning to end. `count` has the extents along the ndim - 1
+ * axes before the last; `box_stride` is the same for all. Strides are positive.
  */
-void box_copy_beside(int ndim, const uint64_t *count, void *dst, const uint64_t *dst_stride,
-                     const struct box_beside *boxes, int n, const uint64_t *src_stride);
+void box_copy_beside(int ndim, const uint64_t *count, void *flat, const uint64_t *flat_stride,
+                     const struct box_beside *boxes, int n, const uint64_t *box_stride, bool to_boxes);
 
 /**
  * Fill a box with a repeating item of `itemsize` bytes (NULL: zero bytes). The box begins `phase` bytes

@@ -100,7 +100,7 @@ static void copy_latched(struct request *request, struct window *window)
     struct cache *cache = request->dataset->cache;
 
     for (int i = 0; i < window->count;)
-        i += window->item[i].latched ? request_copy_out(request, window, i) : 1;
+        i += window->item[i].latched ? request_copy_beside(request, window, i, false) : 1;
     pthread_mutex_lock(&cache->lock);
     for (int i = 0; i < window->count; i++)
         if (window->item[i].latched)

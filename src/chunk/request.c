@@ -176,8 +176,7 @@ static bool is_beside(const struct request *request, const struct item *item, co
            memcmp(next->part.count, item->part.count, before) == 0;
 }
 
-/* To the user, with as many of the items behind it as are beside it. Returns how many were copied. */
-int request_copy_out(const struct request *request, const struct window *window, int first)
+int request_copy_beside(const struct request *request, const struct window *window, int first, bool to_block)
 {
     const struct grid *grid = &request->dataset->grid;
     struct box_beside boxes[REQUEST_WINDOW];
@@ -188,14 +187,14 @@ int request_copy_out(const struct request *request, const struct window *window,
         while (first + n < window->count && is_beside(request, &item[n - 1], &item[n]))
             n++;
     if (n == 1) {
-        request_copy(request, item, false);
+        request_copy(request, item, to_block);
         return 1;
     }
     for (int i = 0; i < n; i++)
         boxes[i] = (struct box_beside){item[i].block->buffer + grid_block_offset(grid, &item[i].box, item[i].part.start),
                                        item[i].part.count[grid->ndim - 1]};
     box_copy_beside(grid->ndim, item->part.count, user_place(request, item), request->stride, boxes, n,
-                    grid->chunk_stride);
+                    grid->chunk_stride, to_block);
     return n;
 }
 

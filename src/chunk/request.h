@@ -64,9 +64,9 @@ void request_item(struct request *request, struct item *item);
 /** Copy an item's part between user memory and its block, which is latched; a block without a buffer is a hole and
  *  reads as the fill value. Without cache->lock. */
 void request_copy(const struct request *request, const struct item *item, bool to_block);
-/** To the user, the window's item `first` with as many of those behind it as are beside it in the array, row by row.
- *  Returns how many were copied. */
-int request_copy_out(const struct request *request, const struct window *window, int first);
+/** The same for the window's item `first` with as many of those behind it as are latched and beside it in the array, row
+ *  by row. Returns how many were copied. */
+int request_copy_beside(const struct request *request, const struct window *window, int first, bool to_block);
 
 /** Wait, with cache->lock, while somebody waits until nothing of the dataset is in flight. 0 or negative errno. */
 int request_wait_calm_locked(struct cache *cache, int64_t deadline);

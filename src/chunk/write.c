@@ -121,8 +121,9 @@ static int write_window(struct request *request, struct window *window)
 
         if (item->fill)
             chunk_fill(request->dataset, item->box.chunk_offset, item->block->buffer, item->box.nbytes);
-        request_copy(request, item, true);
     }
+    for (int i = 0; i < window->count;)
+        i += request_copy_beside(request, window, i, true);
     pthread_mutex_lock(&cache->lock);
     for (int i = 0; i < window->count; i++) {
         int failed = written_locked(&window->item[i]);

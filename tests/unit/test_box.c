@@ -95,32 +95,37 @@ static uint64_t volume(void)
     return n;
 }
 
-/* The box in a few pieces along its last axis. */
-static void copy_beside(void)
+/* The box in a few pieces along its last axis: those are the target, or the source. */
+static void copy_beside(bool to_boxes)
 {
     struct box_beside pieces[8];
-    uint64_t left = now.count[now.ndim - 1], at = now.src_at;
+    uint64_t left = now.count[now.ndim - 1], at = to_boxes ? now.dst_at : now.src_at;
     int n = 0;
 
     while (left) {
         uint64_t run = n < 7 ? between_u64(1, left) : left;
 
-        pieces[n++] = (struct box_beside){src + at, run};
+        pieces[n++] = (struct box_beside){(to_boxes ? dst : src) + at, run};
         at += run;
         left -= run;
     }
-    box_copy_beside(now.ndim, now.count, dst + now.dst_at, now.dst_stride, pieces, n, now.src_stride);
+    if (to_boxes)
+        box_copy_beside(now.ndim, now.count, src + now.src_at, now.src_stride, pieces, n, now.dst_stride, true);
+    else
+        box_copy_beside(now.ndim, now.count, dst + now.dst_at, now.dst_stride, pieces, n, now.src_stride, false);
 }
 
-static void check_copy(bool beside)
+enum way { PLAIN, FROM_BOXES, TO_BOXES, WAYS };
+
+static void check_copy(enum way way)
 {
     uint64_t column;
 
     for (uint64_t n = 0; n < volume(); n++)
         want[byte_at(n, now.dst_at, now.dst_stride, &column)] =
             src[byte_at(n, now.src_at, now.src_stride, &column)];
-    if (beside)
-        copy_beside();
+    if (way != PLAIN)
+        copy_beside(way == TO_BOXES);
     else
         box_copy(now.ndim, now.count, dst + now.dst_at, now.dst_stride, src + now.src_at,
                  now.src_stride);
@@ -132,7 +137,7 @@ static void copies(void **test_state)
     (void)test_state;
     for (int k = 0; k < 400; k++) {
         random_case();
-        check_copy(k % 2);
+        check_copy(k % WAYS);
         running = false;
     }
 }
