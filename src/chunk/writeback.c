@@ -80,6 +80,17 @@ int writeback_wait_room_locked(struct cache *cache, uint64_t need, int64_t deadl
     return error;
 }
 
+/* Until something was stored. */
+static int rest_locked(struct cache *cache, int64_t deadline)
+{
+    int error;
+
+    pool_rest(cache->pool, true);
+    error = clock_wait(&cache->room, &cache->lock, deadline);
+    pool_rest(cache->pool, false);
+    return error;
+}
+
 int cache_throttle(struct cache_dataset *dataset)
 {
     struct cache *cache = dataset->cache;
@@ -97,7 +108,7 @@ int cache_throttle(struct cache_dataset *dataset)
             break;
         error = writeback_stuck_locked(cache);
         if (!error)
-            error = clock_wait(&cache->room, &cache->lock, deadline);
+            error = rest_locked(cache, deadline);
         if (error)
             break;
         if (cache->dirty_bytes < dirty)
@@ -199,7 +210,7 @@ static int store_all_locked(struct cache_dataset *dataset)
         if (!dataset->puts || error)
             break;
         left = dataset->busy;
-        error = clock_wait(&cache->room, &cache->lock, deadline);
+        error = rest_locked(cache, deadline);
         if (dataset->busy < left)
             deadline = clock_now() + cache->patience;
     }

@@ -21,7 +21,8 @@ struct pool {
     unsigned threads, started, live;
     unsigned most_background; /* write-back and prefetch together */
     unsigned most_prefetch;
-    unsigned most_busy; /* of both, while the store makes nobody wait */
+    unsigned most_busy; /* of both, while the store makes nobody wait and no user waits for it */
+    unsigned resting;   /* users that wait for write-back */
     _Atomic int waited; /* how often jobs waited lately, 0 … WAITED_ALWAYS */
     int enter_error;
     bool stopping;
@@ -52,6 +53,18 @@ void pool_note(struct pool *pool, bool waited)
     pthread_mutex_unlock(&pool->lock);
 }
 
+void pool_rest(struct pool *pool, bool begin)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (begin) {
+        pool->resting++;
+        pthread_cond_signal(&pool->work);
+    } else {
+        pool->resting--;
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
 /* Voluntary switches of this thread: it gave up the processor to wait. */
 long pool_waits_so_far(void)
 {
@@ -67,7 +80,7 @@ static bool lane_has_room(const struct pool *pool, enum pool_lane lane)
 
     if (lane == LANE_DEMAND)
         return true;
-    if (background >= (busy ? pool->most_busy : pool->most_background))
+    if (background >= pool->most_background || (busy && background >= pool->most_busy + pool->resting))
         return false;
     return lane == LANE_WRITEBACK || pool->running[LANE_PREFETCH] < pool->most_prefetch;
 }

@@ -64,6 +64,8 @@ bool pool_cancel(struct pool *pool, struct pool_job *job);
  * prefetch then leave it a processor.
  */
 void pool_note(struct pool *pool, bool waited);
+/** A user begins, or ends, to wait for write-back: its processor may be taken meanwhile. */
+void pool_rest(struct pool *pool, bool begin);
 /** How often the calling thread has waited for anything: more of it after a job says that this one did. */
 long pool_waits_so_far(void);
 

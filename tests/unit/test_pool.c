@@ -177,6 +177,33 @@ static void test_busy_store(void **state)
     assert_int_equal(room.ended, 17);
 }
 
+/* A user that waits for write-back leaves it the processor. */
+static void test_resting_user(void **state)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int most = processors > 1 ? (int)processors - 1 : 1;
+    struct pool *pool;
+    static struct task task[MOST];
+
+    (void)state;
+    if (most > MOST / 2) {
+        print_message("too many processors for as many tasks\n");
+        skip();
+    }
+    pool = make_pool((unsigned)most + 4);
+    for (int i = 0; i < 64; i++)
+        pool_note(pool, false);
+    for (int i = 0; i < most + 2; i++)
+        submit(pool, &task[i], i, LANE_WRITEBACK, true);
+    await_started(most);
+    pool_rest(pool, true);
+    await_started(most + 1);
+    pool_rest(pool, false);
+    open_gate();
+    assert_int_equal(pool_destroy(pool, 30), 0);
+    assert_int_equal(room.ended, most + 2);
+}
+
 static void test_one_thread_does_all(void **state)
 {
     struct pool *pool = make_pool(1);
@@ -446,6 +473,7 @@ int main(void)
         TEST(test_lane_order),
         TEST(test_reserved_threads),
         TEST(test_busy_store),
+        TEST(test_resting_user),
         TEST(test_one_thread_does_all),
         TEST(test_room_is_refilled),
         TEST(test_promote_queued),
