@@ -184,6 +184,16 @@ DN_API int64_t dn_mtime_ns(const dn_dataset *dataset);
 DN_API void dn_verify(dn_dataset *dataset);
 
 /**
+ * From now on nobody comes back to what was read to a chunk's end, or stored: such chunks leave memory at once, so
+ * that a pass over all of a large dataset takes only what is in use at a time. It holds for all openers. To be called
+ * before anybody reads or writes.
+ *
+ * @param in_use  bytes of all chunks that are read or written at one time: with few, memory holds chunks in one
+ *                piece; UINT64_MAX: those of a whole slab, as for a flat pass in order
+ */
+DN_API void dn_use_once(dn_dataset *dataset, uint64_t in_use);
+
+/**
  * A number that grows when bytes changed, or may have changed, without passing through this connection's
  * writes (another mount, DosNa), as far as dn_verify() and reads found out, or when they were dropped in bulk.
  * Pages that the kernel kept from an older number are stale. Another object of the same name, after the last one

@@ -267,6 +267,15 @@ void block_unpin_locked(struct block *block)
         block_settle_locked(block);
 }
 
+void block_leave_locked(struct block *block)
+{
+    if (block->dataset->once && block->pins == 1 && !block->dirty.count && !block->flight.count) {
+        block->dataset->forgot = true;
+        ranges_clear(&block->valid);
+    }
+    block_unpin_locked(block);
+}
+
 /* Rows of a chunk are whole items, so an item's phase is the offset in the chunk modulo its size. */
 void chunk_fill(const struct cache_dataset *dataset, uint64_t offset, unsigned char *buffer, uint64_t length)
 {

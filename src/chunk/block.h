@@ -14,6 +14,8 @@ struct block *block_pin_locked(struct cache_dataset *dataset, const struct block
 /** Pin an entry that is at hand. */
 void block_hold_locked(struct block *block);
 void block_unpin_locked(struct block *block);
+/** Unpin what was read to its end or stored: where data are used once, the last one forgets the entry. */
+void block_leave_locked(struct block *block);
 /** Forget an entry that nobody pins. */
 void block_free_locked(struct block *block);
 

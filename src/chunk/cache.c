@@ -167,6 +167,21 @@ void cache_new_epoch(struct cache_dataset *dataset)
     pthread_mutex_unlock(&dataset->cache->lock);
 }
 
+/* Parts of chunks would be read by requests of their own, and put together to be stored. */
+void cache_use_once(struct cache_dataset *dataset, uint64_t in_use)
+{
+    struct cache *cache = dataset->cache;
+    uint64_t budget = cache->limit / 5;
+
+    pthread_mutex_lock(&cache->lock);
+    dataset->once = true;
+    if (!dataset->blocks && !dataset->busy) {
+        dataset->grid = dataset->whole;
+        grid_cut(&dataset->grid, in_use > budget ? budget : UINT64_MAX, max_u64(cache->limit / 16, 512));
+    }
+    pthread_mutex_unlock(&cache->lock);
+}
+
 /* Ask about every clean block at once. False: one could not be asked about. */
 static bool ask_all_locked(struct cache_dataset *dataset)
 {

@@ -162,11 +162,12 @@ struct cache_dataset {
     struct cache_dataset *prev, *next;
     uint64_t id;
     struct store_dataset *store;       /* constant while the dataset is in use */
-    struct grid grid;                  /* constant */
+    struct grid grid;                  /* constant once there are blocks */
     struct grid whole;                 /* the same, blocks are chunks; constant */
     struct dn_desc desc;               /* constant */
     bool fill_is_zero;                 /* constant */
     uint64_t dirty_limit;              /* constant: dirty_max, or what a slab of chunks takes */
+    bool once;                         /* as dn_use_once() */
     struct block *blocks;
     struct dirty_chunk *dirty, *puts;  /* no put under way; put queued or under way */
     uint64_t busy;                     /* fetches, puts, writers and settling under way */
@@ -227,6 +228,8 @@ int cache_write_gathered(struct cache_dataset *dataset, const struct gather *gat
 
 /** A point of coherence: clean blocks of before are asked about before they are used again. */
 void cache_new_epoch(struct cache_dataset *dataset);
+/** As dn_use_once(). */
+void cache_use_once(struct cache_dataset *dataset, uint64_t in_use);
 /** As dn_verify(). */
 void cache_verify(struct cache_dataset *dataset);
 

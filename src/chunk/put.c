@@ -96,12 +96,6 @@ static int latch_locked(struct block *block)
     return 0;
 }
 
-static void unlatch_locked(struct block *block)
-{
-    block_unlatch_locked(block);
-    block_unpin_locked(block);
-}
-
 /* Copy what memory has of a block into the scratch buffer. */
 static int gather_block_locked(struct put *put, struct block *block, const struct block_box *box)
 {
@@ -129,7 +123,8 @@ static int gather_block_locked(struct put *put, struct block *block, const struc
         error = ranges_add(&put->have, at, at + n);
     }
     pthread_mutex_lock(&cache->lock);
-    unlatch_locked(block);
+    block_unlatch_locked(block);
+    block_unpin_locked(block);
     return error;
 }
 
@@ -320,8 +315,10 @@ static void put_end_locked(struct put *put, int error, const struct dn_version *
         failed_locked(record, error);
     else
         stored_locked(record, version);
-    if (put->latched)
-        unlatch_locked(put->latched);
+    if (put->latched) {
+        block_unlatch_locked(put->latched);
+        block_leave_locked(put->latched);
+    }
     scratch_give_locked(cache, put->scratch, dataset->grid.chunk_nbytes);
     put_over_locked(record, !error);
     cache_check_locked(cache);

@@ -90,9 +90,12 @@ static void release_locked(struct item *item)
 
     if (item->latched)
         block_unlatch_locked(block);
-    item->latched = false;
     item->done = true;
-    block_unpin_locked(block);
+    if (item->latched && item->hi == block->nbytes)
+        block_leave_locked(block);
+    else
+        block_unpin_locked(block);
+    item->latched = false;
 }
 
 static void copy_latched(struct request *request, struct window *window)

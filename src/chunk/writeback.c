@@ -91,6 +91,16 @@ static int rest_locked(struct cache *cache, int64_t deadline)
     return error;
 }
 
+/* Who writes everything once and has nobody waiting need not be further ahead than all jobs are busy for. */
+static bool too_much_locked(const struct cache_dataset *dataset)
+{
+    const struct cache *cache = dataset->cache;
+
+    if (cache->dirty_bytes > dataset->dirty_limit)
+        return true;
+    return dataset->once && cache->putting_bytes > 2 * pool_threads(cache->pool) * dataset->grid.chunk_nbytes;
+}
+
 int cache_throttle(struct cache_dataset *dataset)
 {
     struct cache *cache = dataset->cache;
@@ -99,12 +109,13 @@ int cache_throttle(struct cache_dataset *dataset)
     int error = 0;
 
     pthread_mutex_lock(&cache->lock);
-    if (cache->dirty_bytes > limit)
+    if (too_much_locked(dataset))
         stats_add(cache->stats, STAT_DIRTY_WAITS, 1);
-    while (cache->dirty_bytes > limit) {
+    while (too_much_locked(dataset)) {
         dirty = cache->dirty_bytes;
-        writeback_push_locked(cache, dirty - limit / 8 * 7);
-        if (cache->dirty_bytes <= limit)
+        if (dirty > limit)
+            writeback_push_locked(cache, dirty - limit / 8 * 7);
+        if (!too_much_locked(dataset))
             break;
         error = writeback_stuck_locked(cache);
         if (!error)

@@ -487,6 +487,11 @@ void dn_verify(dn_dataset *dataset)
     cache_verify(dataset->cached);
 }
 
+void dn_use_once(dn_dataset *dataset, uint64_t in_use)
+{
+    cache_use_once(dataset->cached, in_use);
+}
+
 /* ---- bytes and slabs ------------------------------------------------------------------------------- */
 
 static void count_bytes(dn_dataset *dataset, enum stat_id id, uint64_t n)

@@ -1377,6 +1377,59 @@ static void test_memory_bound(void **state)
     assert_true(peak <= 2 << 20);
 }
 
+/* Chunks that are used once stay in one piece and leave when they were read or stored. */
+static void test_used_once(void **state)
+{
+    const uint64_t chunk = 2 << 20, part = chunk / 2;
+
+    (void)state;
+    connect_to("cache_size=64M");
+    make_set(1, (uint64_t[]){4 * chunk}, (uint64_t[]){chunk});
+    assert_int_equal(set->cached->grid.blocks_per_chunk, 2);
+    dn_use_once(set, 2 * chunk);
+    assert_int_equal(set->cached->grid.blocks_per_chunk, 1);
+    put_all_behind();
+    for (uint64_t at = 0; at < 4 * chunk; at += part)
+        assert_bytes(at, part, (int)(10 + at / chunk));
+    assert_calls(4, 0);
+    assert_true(stat_of("dosnafs_cache_bytes") < chunk);
+    for (uint64_t at = 0; at < 4 * chunk; at += part)
+        write_bytes(at, part, 99);
+    assert_int_equal(dn_flush(set), 0);
+    assert_calls(4, 4);
+    assert_true(stat_of("dosnafs_cache_bytes") < chunk);
+    assert_bytes(0, 4 * chunk, 99);
+    assert_calls(8, 4);
+}
+
+static int do_write_much(struct task *task)
+{
+    unsigned char *bytes = calloc(1, task->length);
+    int64_t done = dn_pwrite(set, bytes, task->length, task->offset);
+
+    free(bytes);
+    return done < 0 ? (int)done : 0;
+}
+
+/* A writer is not further ahead of the store than all jobs are busy for. */
+static void test_used_once_waits_for_puts(void **state)
+{
+    struct task writer;
+
+    (void)state;
+    connect_to("");
+    make_set(1, (uint64_t[]){200 * CHUNK}, (uint64_t[]){CHUNK});
+    dn_use_once(set, UINT64_MAX);
+    fault_close(&control, FAULT_WRITE);
+    begin(&writer, do_write_much, 0, 200 * CHUNK);
+    await_stat("dosnafs_dirty_waits_total", 1);
+    assert_true(stat_of("dosnafs_cache_dirty_bytes") <= 100 * CHUNK);
+    fault_open(&control, FAULT_WRITE);
+    assert_int_equal(join(&writer), 0);
+    assert_int_equal(dn_flush(set), 0);
+    assert_calls(0, 200);
+}
+
 /* ---- amplification ------------------------------------------------------------------------------ */
 
 static const struct geometry {
@@ -1497,6 +1550,8 @@ int main(void)
         TEST(test_write_to_stale_block),
         TEST(test_serial_slab_write),
         TEST(test_memory_bound),
+        TEST(test_used_once),
+        TEST(test_used_once_waits_for_puts),
         TEST(test_sequential_reads_once),
     };
     return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
