@@ -143,6 +143,12 @@ bool confirmed(const struct cli *cli, const char *question);
 /** Chunks stored of a dataset, or negative. */
 int64_t count_stored(dn_dataset *dataset);
 
+/** A setting in force that is a number of something. */
+uint64_t setting_number(const struct cli *cli, const char *key);
+
+/** Bytes of chunks in memory while something is done to each by itself. */
+uint64_t chunks_in_use(const struct cli *cli, const struct dn_desc *desc);
+
 /** Ctrl-C or SIGTERM came, or the terminal has gone. Ends waits inside libdosna too. */
 bool interrupted(void);
 /** Catch these signals from now on, SIGHUP unless it is ignored. A second one kills. */

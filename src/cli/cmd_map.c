@@ -254,6 +254,8 @@ static int run_filter(struct cli *cli, dn_dataset *from, dn_dataset *to)
     uint64_t done = 0;
     int error;
 
+    dn_use_once(from, chunks_in_use(cli, filter.desc));
+    dn_use_once(to, chunks_in_use(cli, filter.desc));
     filter.progress = progress_start(cli, cli->command->name, dn_desc_nbytes(filter.desc));
     error = dn_map(from, to, filter_part, &filter, &done);
     progress_end(filter.progress);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * load and save: between a file and a dataset, in one of two ways.
+ * load and save: between a file and a dataset, in one of three ways.
  *
+ * By rows of chunks (rows.h): a file of the array's own bytes, in one process with threads; several rows at once.
  * As a stream (stream.h): the file from beginning to end, in pieces, through the chunk cache, which puts chunks
  * together and stores each once. By parts: each chunk's part of the file by itself; for several processes, for kinds
  * of files that are no stream, and where a slab of chunks does not fit in the cache. What a team cannot share,
@@ -9,6 +10,7 @@
  */
 #include "cli.h"
 #include "file.h"
+#include "rows.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -22,9 +24,10 @@ struct transfer {
     struct file file;
     const char *name;
     dn_dataset *dataset;
-    bool swap;    /* the file's elements are in the other byte order */
+    bool swap;      /* the file's elements are in the other byte order */
     bool parts;
-    bool created; /* the dataset */
+    unsigned lanes; /* rows at once; 0: by no rows */
+    bool created;   /* the dataset */
     struct progress *progress;
     uint64_t done, bytes; /* chunks; bytes of a stream */
 };
@@ -120,6 +123,19 @@ static int run_stream(struct transfer *t, bool load)
     return error;
 }
 
+static int run_rows(struct transfer *t, dn_part_fn fn)
+{
+    const struct dn_desc *desc = dn_describe(t->dataset);
+    struct rows rows;
+    int error;
+
+    rows_of(desc, &rows);
+    error = rows_run(t->cli->conn, &rows, t->lanes, fn, t, &t->bytes);
+    if (!error)
+        t->done = dn_desc_chunks(desc);
+    return error;
+}
+
 /* A kind without a stream, in rank 0 alone. */
 static int run_parts_alone(struct transfer *t, dn_part_fn fn)
 {
@@ -134,15 +150,32 @@ static int run_parts_alone(struct transfer *t, dn_part_fn fn)
     return error;
 }
 
+/* Of chunks, by what is read or written at one time. */
+static uint64_t bytes_in_use(const struct transfer *t)
+{
+    const struct dn_desc *desc = dn_describe(t->dataset);
+    struct rows rows;
+
+    if (t->parts)
+        return chunks_in_use(t->cli, desc);
+    if (!t->lanes)
+        return UINT64_MAX;
+    rows_of(desc, &rows);
+    return t->lanes * rows.nbytes;
+}
+
 /* Collective. */
 static int run(struct transfer *t, dn_part_fn fn)
 {
     const struct cli *cli = t->cli;
     int error = 0;
 
+    dn_use_once(t->dataset, bytes_in_use(t));
     t->progress = progress_start(cli, cli->command->name, dn_desc_nbytes(dn_describe(t->dataset)));
     if (t->parts)
         error = dn_each_chunk(t->dataset, fn, t, &t->done);
+    else if (t->lanes)
+        error = run_rows(t, fn);
     else if (is_first(cli) && t->file.kind->read)
         error = run_stream(t, fn == load_part);
     else if (is_first(cli))
@@ -155,18 +188,38 @@ static bool fits_cache(const struct cli *cli, const struct dn_desc *desc)
 {
     uint64_t slab = dn_desc_nbytes(desc) / desc->shape[0] * desc->chunk_size[0];
 
-    return slab / 2 <= strtoull(dn_config_get(cli->config, "cache_size"), NULL, 10) / 4;
+    return slab / 2 <= setting_number(cli, "cache_size") / 4;
 }
 
-static bool by_parts(const struct transfer *t, const struct dn_desc *desc, unsigned shared, bool streams)
+/* Of a file that is a stream and can be had in pieces too. */
+static unsigned count_lanes(const struct transfer *t, const struct dn_desc *desc, bool load)
 {
     const struct file_kind *kind = t->file.kind;
+    struct rows rows;
 
-    if (!kind->read_part || is_special(t->file.path))
+    if (!kind->read || !kind->read_part || !(kind->flags & FILE_ANY_THREAD) || is_special(t->file.path) ||
+        t->cli->team.size > 1)
+        return 0;
+    rows_of(desc, &rows);
+    return rows_at_once(&rows, t->cli, !load);
+}
+
+static bool by_parts(const struct transfer *t, const struct dn_desc *desc, bool load)
+{
+    const struct file_kind *kind = t->file.kind;
+    bool streams = load ? kind->read != NULL : kind->write != NULL;
+
+    if (t->lanes || !kind->read_part || is_special(t->file.path))
         return false;
     if (t->cli->team.size > 1)
-        return kind->flags & shared;
+        return kind->flags & (load ? FILE_SHARED_READ : FILE_SHARED_WRITE);
     return !streams || !fits_cache(t->cli, desc);
+}
+
+static void choose_way(struct transfer *t, const struct dn_desc *desc, bool load)
+{
+    t->lanes = count_lanes(t, desc, load);
+    t->parts = by_parts(t, desc, load);
 }
 
 /* ---- load ------------------------------------------------------------------------------------------------------ */
@@ -278,7 +331,7 @@ static int look(struct transfer *t, struct dn_desc *to_create)
         error = there ? check_fit(t, dn_describe(dataset)) : desc_to_create(t, to_create);
     t->created = !there;
     if (!error)
-        t->parts = by_parts(t, there ? dn_describe(dataset) : to_create, FILE_SHARED_READ, t->file.kind->read);
+        choose_way(t, there ? dn_describe(dataset) : to_create, true);
     if (dataset)
         dn_close(dataset);
     return error;
@@ -321,7 +374,7 @@ static int load_data(struct transfer *t)
         error = open_in_others(t);
     if (!error)
         error = dn_agree(t->cli->conn, run(t, load_part), NULL);
-    if (!error && is_first(t->cli) && t->file.kind->at_end && !t->parts)
+    if (!error && is_first(t->cli) && t->file.kind->at_end && !t->parts && !t->lanes)
         error = t->file.kind->at_end(&t->file);
     if (!error)
         error = dn_flush(t->dataset);
@@ -390,7 +443,7 @@ static int begin_file(struct transfer *t)
     if (error)
         return error;
     t->swap = dtype_is_swapped(&t->file.desc.dtype, &desc->dtype);
-    t->parts = by_parts(t, desc, FILE_SHARED_WRITE, t->file.kind->write);
+    choose_way(t, desc, false);
     return 0;
 }
 

@@ -199,6 +199,16 @@ int64_t count_stored(dn_dataset *dataset)
     return error ? error : count;
 }
 
+uint64_t setting_number(const struct cli *cli, const char *key)
+{
+    return strtoull(dn_config_get(cli->config, key), NULL, 10);
+}
+
+uint64_t chunks_in_use(const struct cli *cli, const struct dn_desc *desc)
+{
+    return setting_number(cli, "njobs") * dn_desc_chunk_nbytes(desc);
+}
+
 int finish_dataset(dn_dataset *dataset, int error)
 {
     char text[DN_ERROR_MAX];

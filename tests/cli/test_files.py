@@ -55,6 +55,22 @@ class Files(cases.Case):
         inodes = {name: os.stat(self.path("pool", "a", name)) for name in os.listdir(self.path("pool", "a"))}
         self.assertEqual(sum(name.startswith("chunk_") for name in inodes), 100)
 
+    def test_rows_of_chunks(self):
+        """Arrays so wide that a row of chunks is done before the next; no extent is a multiple of anything."""
+        for shape, chunk in [((37, 130, 1500), "16,30,400"), ((700, 3001), "100,1000"), ((3, 4, 50, 41000), "2,3,7,9000"),
+                             ((1000003,), "70000")]:
+            for dtype in ("<f8", ">f8"):
+                with self.subTest(shape=shape, dtype=dtype):
+                    array = cases.some_array(shape, dtype)
+                    self.save_array("in.npy", array)
+                    self.ok("create", "a", "--shape", ",".join(map(str, shape)), "--dtype", "<f8", "--chunk-size", chunk)
+                    self.ok("load", "a", "in.npy")
+                    self.assert_same(self.array("a"), array.astype("<f8"))
+                    self.ok("save", "a", "out.raw", "-f")
+                    with open(self.path("out.raw"), "rb") as file:
+                        self.assertEqual(file.read(), array.astype("<f8").tobytes())
+                    self.ok("rm", "-f", "a")
+
     def test_small_cache_goes_by_parts(self):
         array = cases.some_array((40, 200, 200))
         self.save_array("in.npy", array)
