@@ -181,7 +181,7 @@ int cmd_bench(struct cli *cli)
         error = dn_config_set(cli->config, "cache_size", cli->value[OPT_SIZE]);
         if (error)
             return usage_fail("--size '%s': wanted are bytes, with K, M or G", cli->value[OPT_SIZE]);
-        bench.bytes = strtoull(dn_config_get(cli->config, "cache_size"), NULL, 10);
+        bench.bytes = setting_number(cli, "cache_size");
         if (bench.bytes < 4)
             return usage_fail("--size: at least 4 bytes");
     }

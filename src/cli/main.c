@@ -253,7 +253,7 @@ static int share_machine(struct cli *cli, unsigned processes)
 {
     char text[32];
     int error;
-    uint64_t cache = strtoull(dn_config_get(cli->config, "cache_size"), NULL, 10) / processes;
+    uint64_t cache = setting_number(cli, "cache_size") / processes;
 
     snprintf(text, sizeof text, "%llu", (unsigned long long)(cache > LEAST_CACHE ? cache : LEAST_CACHE));
     error = processes > 1 ? dn_config_set(cli->config, "cache_size", text) : 0;
@@ -276,7 +276,7 @@ static int make_team(struct cli *cli, enum kind *kind)
     if (!cli->command || (cli->command->flags & CMD_ALONE) || !is_setting(cli, "engine", "threads") ||
         !is_setting(cli, "jlbackend", "multiprocessing"))
         return 0;
-    njobs = (unsigned)atoi(dn_config_get(cli->config, "njobs"));
+    njobs = (unsigned)setting_number(cli, "njobs");
     error = share_machine(cli, njobs);
     fflush(NULL);
     if (!error)
