@@ -24,6 +24,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define GOOD_READ ((uint64_t)64 << 10)
@@ -232,17 +233,28 @@ static bool hdf5_same_dataset(void *arg, void *fresh)
 
 struct removal {
     int dir;
-    const struct dn_desc *outside; /* only chunks outside its grid; NULL: all, and temporary files */
+    const struct dn_desc *outside; /* only strays; NULL: all chunks and temporary files */
     int removed;
 };
 
-/* A chunk's file, but of no chunk in the grid. */
-static bool is_stray(const struct dn_desc *desc, const char *file)
+#define FORGOTTEN (24 * 60 * 60) /* seconds: nobody is still at it, on any machine */
+
+/* A writer that was killed leaves its temporary file. */
+static bool is_forgotten(int dir, const char *file)
+{
+    struct stat st;
+
+    return hdf5_temporary_is(file) && fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+           st.st_mtime < time(NULL) - FORGOTTEN;
+}
+
+/* A chunk's file, but of no chunk in the grid, or of a writer that is no more. */
+static bool is_stray(int dir, const struct dn_desc *desc, const char *file)
 {
     int64_t index[DN_MAX_NDIM];
     int ndim = hdf5_chunk_parse(file, index);
 
-    return ndim != 0 && !chunk_index_is_inside(desc, ndim, index);
+    return ndim != 0 ? !chunk_index_is_inside(desc, ndim, index) : is_forgotten(dir, file);
 }
 
 static bool is_ours(const char *file)
@@ -256,7 +268,7 @@ static int remove_ours(void *arg, const char *file)
 {
     struct removal *removal = arg;
 
-    if (!(removal->outside != NULL ? is_stray(removal->outside, file) : is_ours(file)))
+    if (!(removal->outside != NULL ? is_stray(removal->dir, removal->outside, file) : is_ours(file)))
         return 0;
     if (unlinkat(removal->dir, file, 0) == 0)
         removal->removed++;
@@ -557,7 +569,7 @@ static int list_stray(void *arg, const char *file)
 {
     const struct stray_listing *listing = arg;
 
-    return is_stray(&listing->dataset->desc, file) ? listing->fn(listing->arg, file) : 0;
+    return is_stray(listing->dataset->dir, &listing->dataset->desc, file) ? listing->fn(listing->arg, file) : 0;
 }
 
 static int hdf5_list_strays(void *arg, dn_name_fn fn, void *fn_arg)

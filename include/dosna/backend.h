@@ -180,7 +180,8 @@ struct dn_backend {
     /** Every stray chunk by the name that it has in the store, as delete_strays finds them. Absent:
      *  -ENOTSUP where there is delete_strays, else there are none. */
     int (*list_strays)(void *dataset, dn_name_fn fn, void *arg);
-    /** Remove stray chunks: those of this dataset's name outside its grid. Absent: there are none. */
+    /** Remove stray chunks: those of this dataset's name outside its grid, and temporary objects that are so old
+     *  that their writer is no more. Absent: there are none. */
     int (*delete_strays)(void *dataset);
     /** All writes and deletes that returned before are durable. Absent: they are when they return. */
     int (*flush)(void *dataset);

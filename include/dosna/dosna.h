@@ -277,7 +277,8 @@ DN_API int dn_chunk_del(dn_dataset *dataset, const uint64_t *index);
 /** Every chunk stored in the backend (after a flush of what is dirty here). */
 DN_API int dn_chunk_list(dn_dataset *dataset, dn_chunk_fn fn, void *arg);
 
-/** Names, as the store has them, of chunks of this dataset's name outside its grid. -ENOTSUP: not known. */
+/** Names, as the store has them, of chunks of this dataset's name outside its grid, and of what writers that were
+ *  killed left there. -ENOTSUP: not known. */
 DN_API int dn_strays(dn_dataset *dataset, dn_name_fn fn, void *arg);
 DN_API int dn_delete_strays(dn_dataset *dataset);
 

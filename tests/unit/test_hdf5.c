@@ -954,6 +954,9 @@ static void test_strays(void **test_state)
 {
     struct dn_desc desc;
     void *dataset = make("d", "|u1", 10, "0", &desc);
+    const char *forgotten = ".dosnafs-4-5.tmp"; /* the writer was killed two days ago */
+    const struct timespec then = {.tv_sec = time(NULL) - 2 * 24 * 60 * 60}, old[2] = {then, then};
+    char path[64];
     int listed = 0;
     (void)test_state;
 
@@ -961,14 +964,18 @@ static void test_strays(void **test_state)
     scatter(strays, COUNT(strays));
     scatter(temporary, COUNT(temporary));
     scatter(foreign_files, COUNT(foreign_files));
+    scatter(&forgotten, 1);
+    snprintf(path, sizeof path, "d/%s", forgotten);
+    assert_int_equal(utimensat(AT_FDCWD, at(path), old, 0), 0);
     assert_int_equal(hdf5->list_chunks(dataset, count_chunk, &listed), 0);
     assert_int_equal(listed, COUNT(inside));
     listed = 0;
     assert_int_equal(hdf5->list_strays(dataset, count_name, &listed), 0);
-    assert_int_equal(listed, COUNT(strays));
+    assert_int_equal(listed, COUNT(strays) + 1);
     assert_int_equal(hdf5->delete_strays(dataset), 0);
     check_scattered(inside, COUNT(inside), true);
     check_scattered(strays, COUNT(strays), false);
+    check_scattered(&forgotten, 1, false);
     check_scattered(temporary, COUNT(temporary), true);
     check_scattered(foreign_files, COUNT(foreign_files), true);
     give_back(dataset, &desc);
