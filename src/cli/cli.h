@@ -47,7 +47,7 @@ struct cli {
     const char *value[OPT_COUNT]; /* as given; "" for an option without a value; NULL: not given */
     char **operand;               /* what is no option, in order */
     int operands;
-    char **rest;                  /* behind "--": a command to run; NULL-terminated */
+    char **rest;                  /* behind "--", with CMD_REST: a command to run; NULL-terminated */
     int rests;
     bool help, version;
 

@@ -185,6 +185,12 @@ static int read_words(struct reader *reader)
 
     while (!error && reader->at < reader->argc) {
         char *word = reader->argv[reader->at++];
+        /* Behind it stand operands, such as -inf, or a command to run. */
+        if (strcmp(word, "--") == 0 && cli->command && !(cli->command->flags & CMD_REST)) {
+            while (reader->at < reader->argc)
+                take_word(cli, reader->argv[reader->at++]);
+            return 0;
+        }
         if (strcmp(word, "--") == 0) {
             cli->rest = reader->argv + reader->at;
             cli->rests = reader->argc - reader->at;
@@ -209,10 +215,8 @@ static int check_call(const struct cli *cli)
         return usage_fail("what is to be done? dosna --help lists the commands");
     if (cli->operands < command->least || (command->most >= 0 && cli->operands > command->most))
         return usage_fail("%s takes %s", command->name, *command->call ? command->call : "no operands");
-    if (!!cli->rest != !!(command->flags & CMD_REST) || (cli->rest && !cli->rests))
-        return usage_fail(cli->rest && !(command->flags & CMD_REST) ? "%s takes no command to run"
-                                                                    : "%s: '-- CMD' is missing",
-                          command->name);
+    if ((command->flags & CMD_REST) && !cli->rests)
+        return usage_fail("%s: '-- CMD' is missing", command->name);
     if (cli->json && !(command->flags & CMD_JSON))
         return usage_fail("%s has nothing to print as JSON", command->name);
     if (!cli->connection && !(command->flags & CMD_OFFLINE))

@@ -25,7 +25,7 @@ class BadInput(cases.Case):
                 ("takes NAME", ["info", "a", "b"]), ("unknown option '--foo'", ["ls", "--foo"]),
                 ("unknown option '-z'", ["ls", "-z"]), ("takes no value", ["ls", "--long=3"]),
                 ("is missing", ["create", "b", "--shape"]), ("'-- CMD' is missing", ["map", "a", "b"]),
-                ("'-- CMD' is missing", ["apply", "a", "--"]), ("takes no command", ["info", "a", "--", "cat"]),
+                ("'-- CMD' is missing", ["apply", "a", "--"]), ("info takes NAME", ["info", "a", "--", "cat"]),
                 ("nothing to print as JSON", ["get", "a", "0", "--json"]), ("njobs", ["--njobs", "0", "ls"]),
                 ("no backend 'x'", ["--backend", "x", "ls"]), ("engine = x", ["--engine", "x", "ls"]),
                 ("not key=value", ["--connection-options", "x", "ls"]),
@@ -183,6 +183,14 @@ class BadInput(cases.Case):
                 (1, "No such", ["bench", "--plot", "nowhere/x.png", "--size", "64K"])]:
             with self.subTest(call):
                 self.fails(status, text, *call)
+
+    def test_operands_like_options(self):
+        self.ok("set", "a", "0", "--", "-inf")
+        self.assertTrue(numpy.isneginf(self.array("a")[0]).all())
+        self.ok("create", "--shape", "3", "--dtype", "u1", "--", "-b")
+        self.fails(2, "unknown option '-b'", "rm", "-b")
+        self.ok("rm", "--", "-b")
+        self.assertEqual(self.listing(), ["a"])
 
     def test_rm_of_some(self):
         self.ok("create", "b", "--shape", "3", "--dtype", "u1")
