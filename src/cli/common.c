@@ -126,17 +126,37 @@ const char *bytes_text(uint64_t bytes, char text[32])
     return text;
 }
 
+/* Bytes of the UTF-8 character (RFC 3629) at `s`; 0: it is none. */
+static int utf8_length(const unsigned char *s)
+{
+    int n = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
+
+    for (int i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) || (*s == 0xf0 && s[1] < 0x90) ||
+        (*s == 0xf4 && s[1] > 0x8f))
+        return 0; /* too long a form, half a surrogate pair, beyond the last character */
+    return n;
+}
+
 void json_string(const char *text)
 {
+    const unsigned char *s = (const unsigned char *)text;
+
     putchar('"');
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            printf("\\%c", c);
-        else if (c < ' ')
-            printf("\\u%04x", c);
+    while (*s) {
+        int n = utf8_length(s);
+
+        if (!n)
+            printf("\\udc%02x", *s); /* what Python's surrogateescape makes of such a byte */
+        else if (*s == '"' || *s == '\\')
+            printf("\\%c", *s);
+        else if (*s < ' ')
+            printf("\\u%04x", *s);
         else
-            putchar(c);
+            fwrite(s, 1, (size_t)n, stdout);
+        s += n ? n : 1;
     }
     putchar('"');
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input: one line that says which and why, exit 1 or 2, and nothing half-made is left."""
+import json
 import os
 import pty
 import select
@@ -191,6 +192,14 @@ class BadInput(cases.Case):
         self.fails(2, "unknown option '-b'", "rm", "-b")
         self.ok("rm", "--", "-b")
         self.assertEqual(self.listing(), ["a"])
+
+    def test_names_in_json(self):
+        """JSON is UTF-8, whatever the names are."""
+        names = [b"caf\xc3\xa9", b"caf\xe9", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\xc0\xafx", b'quo"te\\', b"end\xf0\x9f"]
+        for name in names:
+            self.ok("create", name, "--shape", "3", "--dtype", "u1")
+        listed = json.loads(self.ok("ls", "--json").decode("utf-8", "strict"))
+        self.assertEqual(sorted(os.fsencode(name) for name in listed), sorted([b"a", *names]))
 
     def test_rm_of_some(self):
         self.ok("create", "b", "--shape", "3", "--dtype", "u1")
