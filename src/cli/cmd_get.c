@@ -81,7 +81,9 @@ static int get_to_file(struct cli *cli, dn_dataset *dataset, const struct dn_sli
     char text[DN_ERROR_MAX];
     int error;
 
-    file_choose(&file, cli->operand[2], has_option(cli, OPT_RAW), has_option(cli, OPT_FORCE));
+    error = file_choose(&file, cli->operand[2], has_option(cli, OPT_RAW), has_option(cli, OPT_FORCE));
+    if (error)
+        return error;
     if (!file.kind->write)
         return usage_fail("%s: a selection is written as .npy, TIFF or raw", file.path);
     error = describe_result(dataset, slice, &file.desc);
@@ -173,9 +175,10 @@ static int check_array(struct origin *origin, const struct dn_desc *wanted)
 
 static int open_array(struct cli *cli, const struct dn_desc *wanted, struct origin *origin)
 {
-    int error;
+    int error = file_choose(&origin->file, cli->operand[2], has_option(cli, OPT_RAW), false);
 
-    file_choose(&origin->file, cli->operand[2], has_option(cli, OPT_RAW), false);
+    if (error)
+        return error;
     if (!origin->file.kind->read)
         return usage_fail("%s: a selection is set from .npy, TIFF or raw", cli->operand[2]);
     error = origin->file.kind->open(&origin->file);

@@ -411,9 +411,10 @@ int cmd_load(struct cli *cli)
     struct transfer t = {.cli = cli, .name = cli->operand[0]};
     struct dn_desc desc = {0};
     double begin = seconds_now();
-    int error;
+    int error = dn_agree(cli->conn, file_choose(&t.file, cli->operand[1], has_option(cli, OPT_RAW), false), NULL);
 
-    file_choose(&t.file, cli->operand[1], has_option(cli, OPT_RAW), false);
+    if (error)
+        return error;
     error = tell(&t, is_first(cli) ? look(&t, &desc) : 0);
     if (!error && t.created)
         error = dn_create(cli->conn, t.name, &desc, NULL);
@@ -480,11 +481,13 @@ int cmd_save(struct cli *cli)
     struct transfer t = {.cli = cli, .name = cli->operand[0]};
     double begin = seconds_now();
     uint64_t nbytes;
-    int error = dn_agree(cli->conn, dn_open(cli->conn, t.name, &t.dataset), NULL);
+    int error = file_choose(&t.file, cli->operand[1], has_option(cli, OPT_RAW), has_option(cli, OPT_FORCE));
 
+    if (!error)
+        error = dn_open(cli->conn, t.name, &t.dataset);
+    error = dn_agree(cli->conn, error, NULL);
     if (error)
         return finish_dataset(t.dataset, error);
-    file_choose(&t.file, cli->operand[1], has_option(cli, OPT_RAW), has_option(cli, OPT_FORCE));
     nbytes = dn_desc_nbytes(dn_describe(t.dataset));
     error = tell(&t, is_first(cli) ? begin_file(&t) : 0);
     if (!error)

@@ -17,7 +17,7 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcasecmp(text + length - tail, end) == 0;
 }
 
-void file_choose(struct file *file, const char *path, bool raw, bool force)
+int file_choose(struct file *file, const char *path, bool raw, bool force)
 {
     static const struct {
         const char *end;
@@ -26,7 +26,7 @@ void file_choose(struct file *file, const char *path, bool raw, bool force)
 
     *file = (struct file){.path = path, .raw = raw, .force = force, .kind = &file_raw};
     if (raw)
-        return;
+        return 0;
     if (strcmp(path, "-") == 0)
         file->kind = &file_npy;
 #ifdef DOSNA_HDF5
@@ -36,6 +36,9 @@ void file_choose(struct file *file, const char *path, bool raw, bool force)
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (ends_with(path, ends[i].end))
             file->kind = ends[i].kind;
+    if (file->kind == &file_raw && (ends_with(path, ".h5") || ends_with(path, ".hdf5")))
+        return dn_fail(-EINVAL, "%s: which dataset in it? %s:/NAME", path, path);
+    return 0;
 }
 
 int file_finish(struct file *file, bool keep)

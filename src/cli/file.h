@@ -49,8 +49,9 @@ struct file {
 
 extern const struct file_kind file_npy, file_raw, file_hdf5, file_tiff;
 
-/** Which kind it is by its name; "-" is npy or raw, whichever it begins as. Zeroes `file`. */
-void file_choose(struct file *file, const char *path, bool raw, bool force);
+/** Which kind it is by its name; "-" is npy or raw, whichever it begins as. Sets all of `file`. -EINVAL: an HDF5 file
+ *  without the name of a dataset in it. */
+int file_choose(struct file *file, const char *path, bool raw, bool force);
 
 /** file->kind->finish(), and frees the description. `file` that was never opened: nothing. */
 int file_finish(struct file *file, bool keep);

@@ -93,6 +93,7 @@ class BadInput(cases.Case):
         with h5py.File(self.path("x.h5"), "w") as file:
             file["text"] = "a text"
         for status, text, call in [
+                (1, "x.h5:/NAME", ["b", "x.h5"]),
                 (1, "shape (3, 4)", ["a", "other.npy"]), (1, "<i8", ["a", "wrong.npy"]), (1, "Fortran", ["b", "fortran.npy"]),
                 (1, "records", ["b", "records.npy"]), (1, "no axis", ["b", "scalar.npy"]), (1, "bytes", ["b", "short.npy"]),
                 (1, "bytes", ["b", "long.npy"]), (1, "ends before", ["b", "cut.npy"]), (1, "no npy", ["b", "text.npy"]),
@@ -113,7 +114,8 @@ class BadInput(cases.Case):
         before = sorted(os.listdir(self.folder))
         for status, text, call in [(1, "in.npy exists", ["a", "in.npy"]), (1, "nothing", ["nothing", "x.npy"]),
                                    (1, "No such file", ["a", "nowhere/x.npy"]), (1, "", ["a", "nowhere/x.tif"]),
-                                   (1, "", ["a", "nowhere/x.h5:/a"]), (1, "", ["a", "x.h5:"])]:
+                                   (1, "", ["a", "nowhere/x.h5:/a"]), (1, "", ["a", "x.h5:"]),
+                                   (1, "x.h5:/NAME", ["a", "x.h5"])]:
             with self.subTest(call):
                 self.fails(status, text, "save", *call)
         self.assertEqual(sorted(os.listdir(self.folder)), before)
