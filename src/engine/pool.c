@@ -19,10 +19,9 @@ struct pool {
     pthread_cond_t ended; /* a thread ended, or has started */
     struct pool_hooks hooks;
     unsigned threads, started, live;
-    unsigned most_background; /* write-back and prefetch together */
-    unsigned most_prefetch;
-    unsigned most_busy; /* of both, while the store makes nobody wait and no user waits for it */
+    unsigned most_busy; /* write-backs and prefetches, while the store makes nobody wait and no user waits for it */
     unsigned resting;   /* users that wait for write-back */
+    unsigned wary;      /* so many more of both leave one thread to demand */
     _Atomic int waited; /* how often jobs waited lately, 0 … WAITED_ALWAYS */
     int enter_error;
     bool stopping;
@@ -32,6 +31,7 @@ struct pool {
 };
 
 #define WAITED_ALWAYS 64
+#define WARY_ROUNDS 4 /* of as many jobs as there are threads */
 
 static bool is_busy(int waited)
 {
@@ -73,16 +73,18 @@ long pool_waits_so_far(void)
     return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : 0;
 }
 
-static bool lane_has_room(const struct pool *pool, enum pool_lane lane)
+static unsigned in_background(const struct pool *pool)
 {
-    unsigned background = pool->running[LANE_WRITEBACK] + pool->running[LANE_PREFETCH];
-    bool busy = is_busy(atomic_load_explicit(&pool->waited, memory_order_relaxed));
+    return pool->running[LANE_WRITEBACK] + pool->running[LANE_PREFETCH];
+}
 
-    if (lane == LANE_DEMAND)
-        return true;
-    if (background >= pool->most_background || (busy && background >= pool->most_busy + pool->resting))
-        return false;
-    return lane == LANE_WRITEBACK || pool->running[LANE_PREFETCH] < pool->most_prefetch;
+static unsigned most_in_background(const struct pool *pool)
+{
+    unsigned most = pool->wary && pool->threads > 1 ? pool->threads - 1 : pool->threads;
+
+    if (is_busy(atomic_load_explicit(&pool->waited, memory_order_relaxed)))
+        return (unsigned)min_u64(most, pool->most_busy + pool->resting);
+    return most;
 }
 
 static struct pool_job *take_locked(struct pool *pool)
@@ -90,8 +92,10 @@ static struct pool_job *take_locked(struct pool *pool)
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         struct pool_job *job = pool->queue[lane];
 
-        if (!job || !lane_has_room(pool, lane))
+        if (!job || (lane != LANE_DEMAND && in_background(pool) >= most_in_background(pool)))
             continue;
+        if (lane != LANE_DEMAND && pool->wary)
+            pool->wary--;
         DL_DELETE(pool->queue[lane], job);
         return job;
     }
@@ -208,9 +212,7 @@ int pool_create(unsigned threads, const struct pool_hooks *hooks, struct pool **
         return -ENOMEM;
     }
     pool->threads = threads;
-    pool->most_background = threads > 1 ? threads - 1 : threads;
-    pool->most_prefetch = threads > 1 ? threads - (unsigned)max_u64(1, threads / 32) : threads;
-    pool->most_busy = (unsigned)min_u64(pool->most_background, max_u64(2, processors()) - 1);
+    pool->most_busy = (unsigned)min_u64(max_u64(2, threads) - 1, max_u64(2, processors()) - 1);
     pool->waited = WAITED_ALWAYS;
     if (hooks)
         pool->hooks = *hooks;
@@ -260,6 +262,8 @@ void pool_submit(struct pool *pool, struct pool_job *job, enum pool_lane lane)
         return;
     }
     pthread_mutex_lock(&pool->lock);
+    if (lane == LANE_DEMAND && in_background(pool) + pool->running[LANE_DEMAND] + 1 >= pool->threads)
+        pool->wary = WARY_ROUNDS * pool->threads;
     job->state = JOB_QUEUED;
     DL_APPEND(pool->queue[lane], job);
     pthread_cond_signal(&pool->work);

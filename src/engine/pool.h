@@ -3,9 +3,10 @@
  * The pool: who runs a job, and when.
  *
  * `njobs` threads take jobs from three lanes in fixed order: demand (a user waits), write-back, prefetch.
- * Prefetch may not occupy the last threads (one in 32, at least one, when there is more than
- * one), so that a demand never queues behind guesses alone; a prefetch that a user now waits for is
- * promoted and no longer counts as one. Write-back and prefetch together leave one thread to demand.
+ * Write-back and prefetch use all of them while nobody else does. Once a demand found no thread free, or the last
+ * one, they leave one to demand for the next few rounds of jobs: a user who reads here and there
+ * beside a copy waits for a thread once, not each time, and never longer than for the first request to end. A
+ * prefetch that a user now waits for is promoted and no longer counts as one.
  * With 0 threads (engine=cpu) pool_submit() runs the job before it returns.
  *
  * A job is a struct of the caller's with a struct pool_job inside. `run` is called once, without any

@@ -86,6 +86,14 @@ static void await_started(int count)
     pthread_mutex_unlock(&room.lock);
 }
 
+static void await_ended(int count)
+{
+    pthread_mutex_lock(&room.lock);
+    while (room.ended < count)
+        pthread_cond_wait(&room.changed, &room.lock);
+    pthread_mutex_unlock(&room.lock);
+}
+
 static void submit(struct pool *pool, struct task *task, int id, enum pool_lane lane, bool gated)
 {
     *task = (struct task){.job.run = run_task, .id = id, .gated = gated};
@@ -126,31 +134,60 @@ static void test_lane_order(void **state)
     assert_order((int[]){9, 2, 4, 1, 3, 0, 5}, 7);
 }
 
-/* Of 64 threads guesses get 62, write-back one more, and the last one is demand's. */
-static void test_reserved_threads(void **state)
+/* Guesses may take all threads. Once a demand had to wait for one, guesses and write-back leave one free. */
+static void test_demand_that_waits(void **state)
 {
-    struct pool *pool = make_pool(64);
-    struct task guess[70], store[2], demand;
-    int guesses = 0, stores = 0;
+    struct pool *pool = make_pool(4);
+    struct task guess[6], store, demand[2];
 
     (void)state;
-    for (int i = 0; i < 70; i++)
+    for (int i = 0; i < 6; i++)
         submit(pool, &guess[i], i, LANE_PREFETCH, true);
-    await_started(62);
-    for (int i = 0; i < 2; i++)
-        submit(pool, &store[i], 70 + i, LANE_WRITEBACK, true);
-    await_started(63);
-    submit(pool, &demand, 80, LANE_DEMAND, true);
-    await_started(64);
-    for (int i = 0; i < 64; i++) {
-        guesses += room.order[i] < 70;
-        stores += room.order[i] >= 70 && room.order[i] < 80;
-    }
-    assert_int_equal(guesses, 62);
-    assert_int_equal(stores, 1);
+    await_started(4);
+    submit(pool, &store, 10, LANE_WRITEBACK, true);
+    submit(pool, &demand[0], 20, LANE_DEMAND, true);
+    let_pass(&guess[0]);
+    await_started(5);
+    let_pass(&demand[0]); /* its thread stays free */
+    await_ended(2);
+    submit(pool, &demand[1], 21, LANE_DEMAND, true);
+    await_started(6);
+    let_pass(&guess[1]);
+    await_started(7);
     open_gate();
     assert_int_equal(pool_destroy(pool, 30), 0);
-    assert_int_equal(room.ended, 73);
+    assert_memory_equal(&room.order[4], ((int[]){20, 21, 10}), 3 * sizeof(int));
+    assert_int_equal(room.ended, 9);
+}
+
+/* It does so for four jobs of each thread. */
+static void test_free_thread_is_used_again(void **state)
+{
+    struct pool *pool = make_pool(2);
+    struct task first, demand, guess[8], last[2];
+
+    (void)state;
+    submit(pool, &first, 0, LANE_PREFETCH, true);
+    await_started(1);
+    submit(pool, &demand, 1, LANE_DEMAND, false);
+    await_ended(1);
+    for (int i = 0; i < 8; i++)
+        submit(pool, &guess[i], 2 + i, LANE_PREFETCH, false);
+    let_pass(&first);
+    await_ended(10);
+    for (int i = 0; i < 2; i++)
+        submit(pool, &last[i], 10 + i, LANE_PREFETCH, true);
+    await_started(12);
+    open_gate();
+    assert_int_equal(pool_destroy(pool, 30), 0);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(room.order[i], i);
+}
+
+static void make_busy(struct pool *pool)
+{
+    for (int i = 0; i < 64; i++)
+        pool_note(pool, false);
 }
 
 /* While no job waits for the store, guesses and write-back leave a processor free, but for one of them. */
@@ -162,10 +199,9 @@ static void test_busy_store(void **state)
     struct task guess[16], demand;
 
     (void)state;
-    if (most > 14)
-        most = 14;
-    for (int i = 0; i < 64; i++)
-        pool_note(pool, false);
+    if (most > 15)
+        most = 15;
+    make_busy(pool);
     for (int i = 0; i < 16; i++)
         submit(pool, &guess[i], i, LANE_PREFETCH, true);
     await_started(most);
@@ -216,22 +252,6 @@ static void test_one_thread_does_all(void **state)
     assert_int_equal(pool_destroy(pool, 30), 0);
 }
 
-/* A thread that becomes free takes what had to wait for room in its lane. */
-static void test_room_is_refilled(void **state)
-{
-    struct pool *pool = make_pool(2);
-    struct task first, second;
-
-    (void)state;
-    submit(pool, &first, 1, LANE_PREFETCH, true);
-    await_started(1);
-    submit(pool, &second, 2, LANE_WRITEBACK, true); /* the other thread is demand's */
-    let_pass(&first);
-    await_started(2);
-    open_gate();
-    assert_int_equal(pool_destroy(pool, 30), 0);
-}
-
 /* ---- promote and cancel ----------------------------------------------------------------------- */
 
 static void test_promote_queued(void **state)
@@ -259,6 +279,7 @@ static void test_promote_running(void **state)
     struct task guess[2];
 
     (void)state;
+    make_busy(pool); /* one guess at a time */
     submit(pool, &guess[0], 0, LANE_PREFETCH, true);
     await_started(1);
     submit(pool, &guess[1], 1, LANE_PREFETCH, true);
@@ -321,18 +342,21 @@ static bool end_one_then_all(void *arg)
 static void test_destroy_wakes_reserved_threads(void **state)
 {
     struct pool *pool = make_pool(16);
-    struct task task[16];
+    struct task task[16], demand;
 
     (void)state;
     submit(pool, &task[0], 0, LANE_PREFETCH, true);
     await_started(1);
-    for (int i = 1; i < 16; i++)
+    for (int i = 1; i < 15; i++)
         submit(pool, &task[i], i, LANE_PREFETCH, true);
     await_started(15);
+    submit(pool, &demand, 20, LANE_DEMAND, false);
+    await_ended(1); /* its thread stays free */
+    submit(pool, &task[15], 15, LANE_PREFETCH, true);
     dn_cancel_hook(end_one_then_all, &task[0]);
     assert_int_equal(pool_destroy(pool, 20), 0);
     dn_cancel_hook(NULL, NULL);
-    assert_int_equal(room.ended, 16);
+    assert_int_equal(room.ended, 17);
 }
 
 static void test_destroy_times_out(void **state)
@@ -471,11 +495,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_lane_order),
-        TEST(test_reserved_threads),
+        TEST(test_demand_that_waits),
+        TEST(test_free_thread_is_used_again),
         TEST(test_busy_store),
         TEST(test_resting_user),
         TEST(test_one_thread_does_all),
-        TEST(test_room_is_refilled),
         TEST(test_promote_queued),
         TEST(test_promote_running),
         TEST(test_cancel),
