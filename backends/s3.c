@@ -91,9 +91,14 @@ static int ask(struct s3_dataset *dataset, const struct dn_chunk_id *id, struct 
 static int s3_read_chunk(void *handle, const struct dn_chunk_id *id, uint64_t offset, void *buffer, size_t length,
                          struct dn_version *version)
 {
-    struct s3_request request = {
-        .method = S3_GET, .into = buffer, .room = length, .offset = offset, .version = version};
-    return ask(handle, id, &request);
+    struct s3_dataset *dataset = handle;
+    struct s3_request request = {.method = S3_GET,
+                                 .into = buffer,
+                                 .room = length,
+                                 .offset = offset,
+                                 .whole = length == dn_desc_chunk_nbytes(&dataset->desc),
+                                 .version = version};
+    return ask(dataset, id, &request);
 }
 
 static int s3_write_chunk(void *handle, const struct dn_chunk_id *id, uint64_t offset, const void *buffer,

@@ -82,7 +82,7 @@ static bool add_object_headers(struct s3_request *request)
 {
     const struct dn_version *version = request->version;
     bool ok = true;
-    if (request->into)
+    if (request->into && !request->whole)
         ok = add_header(request, "Range: bytes=%llu-%llu", (unsigned long long)request->offset,
                         (unsigned long long)(request->offset + request->room - 1));
     if (ok && request->into && version && version->size > 0)
@@ -138,12 +138,29 @@ static size_t check_range(struct s3_request *request)
     return 1;
 }
 
+static size_t check_whole(struct s3_request *request)
+{
+    curl_off_t length = -1;
+    curl_easy_getinfo((CURL *)request->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    if (status_of(request) != 200 || length < 0)
+        return refuse(request, "the answer is no whole object: no S3 server");
+    return 1;
+}
+
+static size_t check_object(struct s3_request *request)
+{
+    return request->whole ? check_whole(request) : check_range(request);
+}
+
+/* A whole object that is longer is broken off. */
 static size_t take_object(struct s3_request *request, const char *data, size_t length)
 {
-    if (request->received == 0 && !check_range(request))
+    size_t space = request->room - request->received;
+    if (request->received == 0 && !check_object(request))
         return 0;
-    if (length > request->room - request->received)
+    if (length > space && !request->whole)
         return refuse(request, "the answer is longer than what was asked for");
+    length = length < space ? length : space;
     memcpy((char *)request->into + request->received, data, length);
     request->received += length;
     return length;
@@ -356,7 +373,7 @@ static int good_answer(const struct s3_client *client, struct s3_request *reques
         return copy_answer(client, request);
     if (!etag)
         return not_s3(client, request);
-    if (request->into && request->received == 0 && !check_range(request))
+    if (request->into && request->received == 0 && !check_object(request))
         return dn_fail(request->refused, "%s", request->why);
     if (request->into && request->received < request->room && !request->short_is_fine)
         return dn_fail(-EIO, "the object is shorter than a chunk: it ends at byte %llu",
@@ -400,6 +417,8 @@ static int outcome(struct s3_client *client, struct s3_request *request, CURLcod
     long status = status_of(request);
     if (request->refused)
         return dn_fail(request->refused, "%s: %.400s", client->host, request->why);
+    if (code == CURLE_WRITE_ERROR && request->whole && request->received == request->room)
+        code = CURLE_OK;
     if (code == CURLE_WRITE_ERROR && status / 100 == 2)
         return no_memory();
     /* An error's body may break off: its status is there. */

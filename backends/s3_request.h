@@ -47,6 +47,8 @@ struct s3_request {
     void *into; /* NULL: the body comes as `text` */
     size_t room;
     uint64_t offset;
+    bool whole;                 /* an object of `room` bytes, or the beginning of a longer one, by no range: radosgw
+                                 * reads an object for a range by one request more */
     bool short_is_fine;         /* an object that ends before is read up to there */
     struct dn_version *version; /* PUT: the mark of what was stored comes back */
 

@@ -145,6 +145,8 @@ class Request(http.server.BaseHTTPRequestHandler):
         return self.serve_range(found.body, headers)
 
     def serve_range(self, body, headers):
+        if "Range" not in self.headers:
+            return self.answer(200, body, headers)
         first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups())
         if first >= len(body):
             return self.error(416, "InvalidRange")

@@ -3,6 +3,7 @@
 again when the server is."""
 import errno
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -11,6 +12,7 @@ from fake_s3 import FakeS3, Object
 from mounted import BIN, MountedCase, option_text
 
 CHUNK = 4096  # a page, so that the kernel asks for one chunk at a time
+LARGE, PART = 4 << 20, 1 << 20  # a chunk that a lone reader gets a part of, and the part
 SECRET = "the-secret-that-nobody-may-see"
 KEYS = {"AWS_ACCESS_KEY_ID": "access", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": ""}
 HTML = b"<html><body>Welcome to the captive portal</body></html>" * 4
@@ -19,26 +21,34 @@ BOMB = ('<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
 
 
 def endless(request):
-    head = b"HTTP/1.1 206 P\r\nETag: \"x\"\r\nContent-Range: bytes 0-4095/4096\r\nTransfer-Encoding: chunked\r\n\r\n"
-    request.wfile.write(head)
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nTransfer-Encoding: chunked\r\n\r\n")
     while not request.server.fake.released.is_set():
         request.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
 
 
 def trickle(request):
-    request.wfile.write(b"HTTP/1.1 206 P\r\nETag: \"x\"\r\nContent-Range: bytes 0-4095/4096\r\nContent-Length: 4096\r\n\r\n")
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 4096\r\n\r\n")
     while not request.server.fake.released.wait(0.3):
         request.wfile.write(b"x")
 
 
-def part(first, last, body=bytes(CHUNK), status=206, etag='"e"'):
-    headers = {"Content-Range": f"bytes {first}-{last}/{CHUNK}"} | ({"ETag": etag} if etag else {})
-    return lambda request: request.answer(status, body, headers)
+def whole(body=bytes(CHUNK), status=200, etag='"e"'):
+    return lambda request: request.answer(status, body, {"ETag": etag} if etag else {})
+
+
+def part(body=bytes(PART), shift=0, status=206, etag='"e"'):
+    """A part, `shift` bytes after the one that was asked for. The kernel asks twice, and then for all of a chunk."""
+    def answer(request):
+        first = int(re.match(r"bytes=(\d+)-", request.headers.get("Range", "bytes=0-")).group(1)) + shift
+        headers = {"Content-Range": f"bytes {first}-{first + min(len(body), PART) - 1}/{LARGE}"}
+        return request.answer(status, body, headers | ({"ETag": etag} if etag else {}))
+    return answer
 
 
 MISCHIEFS = {
     "HTML instead of a chunk": (errno.EIO, lambda r: r.answer(200, HTML, {"Content-Type": "text/html"})),
-    "HTML as a range": (errno.EIO, part(0, CHUNK - 1, etag=None)),
+    "HTML as long as a chunk": (errno.EIO, whole(etag=None)),
+    "HTML longer than a chunk": (errno.EIO, whole(HTML * 50, etag=None)),
     "HTML with status 404": (errno.EIO, lambda r: r.answer(404, HTML)),
     "nothing with status 404": (errno.EIO, lambda r: r.answer(404)),
     "an XML bomb with status 404": (errno.EIO, lambda r: r.xml(404, BOMB)),
@@ -47,9 +57,8 @@ MISCHIEFS = {
     "a redirect": (errno.EIO, lambda r: r.answer(301, b"", {"Location": "http://127.0.0.1:1/"})),
     "an endless body": (errno.EIO, lambda r: endless(r) or True),
     "an endless error": (errno.EACCES, lambda r: r.answer(403, bytes(1 << 20))),
-    "too much": (errno.EIO, part(0, CHUNK - 1, bytes(CHUNK + 1))),
     "a body that breaks off": (errno.EIO, lambda r: r.raw(
-        b"HTTP/1.1 206 P\r\nETag: \"x\"\r\nContent-Range: bytes 0-4095/4096\r\nContent-Length: 4096\r\n\r\nshort") or True),
+        b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 4096\r\n\r\nshort") or True),
     "a reset": (errno.EIO, lambda r: r.reset()),
     "silence": (errno.ETIMEDOUT, lambda r: r.server.fake.released.wait(60)),
     "a byte now and then": (errno.ETIMEDOUT, lambda r: trickle(r) or True),
@@ -58,12 +67,20 @@ MISCHIEFS = {
     "an expired token": (errno.EACCES, lambda r: r.error(400, "ExpiredToken")),
     "500": (errno.EIO, lambda r: r.error(500, "InternalError")),
     "503 without a word": (errno.EIO, lambda r: r.answer(503)),
-    "another range": (errno.EIO, part(1, CHUNK)),
-    "no range": (errno.EIO, part(0, CHUNK - 1, status=200)),
-    "a short object": (errno.EIO, part(0, 9, bytes(10))),
-    "an empty object": (errno.EIO, lambda r: r.error(416, "InvalidRange")),
+    "a range, unasked": (errno.EIO, whole(status=206)),
+    "a short object": (errno.EIO, whole(bytes(10))),
+    "an empty object": (errno.EIO, whole(b"")),
     "unchanged, unasked": (errno.EIO, lambda r: r.answer(304)),
     "no bucket any more": (errno.ESTALE, lambda r: r.error(404, "NoSuchBucket")),
+}
+
+PART_MISCHIEFS = {
+    "HTML as a range": (errno.EIO, part(etag=None)),
+    "too much": (errno.EIO, part(bytes(PART + 1))),
+    "another range": (errno.EIO, part(shift=1)),
+    "no range": (errno.EIO, part(status=200)),
+    "a short object": (errno.EIO, part(bytes(10))),
+    "an empty object": (errno.EIO, lambda r: r.error(416, "InvalidRange")),
 }
 
 
@@ -85,20 +102,45 @@ class HostileCase(MountedCase):
 
 
 class Reads(HostileCase):
-    def test_reads(self):
-        """Each mischief at a chunk of its own, which is whole again afterwards."""
-        chunks = {str(i): bytes([i + 1]) * CHUNK for i in range(len(MISCHIEFS))}
-        self.server.add_dataset("set", [CHUNK * len(chunks)], chunk_size=[CHUNK], chunks=chunks)
+    def check(self, mischiefs, size, places=(0,)):
+        """Each at a chunk of its own, which is whole again afterwards. `places` in the chunks are read in turn."""
+        chunks = {str(i): bytes([i + 1]) * size for i in range(len(mischiefs))}
+        self.server.add_dataset("set", [size * len(chunks)], chunk_size=[size], chunks=chunks)
         mount = self.mount_s3()
         with open(mount.file("set", "data"), "rb", buffering=0) as file:
-            for i, (what, (number, mischief)) in enumerate(MISCHIEFS.items()):
+            for i, (what, (number, mischief)) in enumerate(mischiefs.items()):
+                place = i * size + places[i % len(places)]
                 with self.subTest(what):
                     self.misbehave(mischief, lambda r, key=str(i): r.key == key)
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-                    self.assertErrno(number, os.pread, file.fileno(), CHUNK, i * CHUNK)
+                    self.assertErrno(number, os.pread, file.fileno(), CHUNK, place)
                     self.server.mischief = None
-                    self.assertEqual(os.pread(file.fileno(), CHUNK, i * CHUNK), chunks[str(i)])
+                    self.assertEqual(os.pread(file.fileno(), CHUNK, place), chunks[str(i)][:CHUNK])
         self.assertNotIn(SECRET, mount.log())
+
+    def test_chunks(self):
+        self.check(MISCHIEFS, CHUNK)
+
+    def test_parts_of_chunks(self):
+        self.check(PART_MISCHIEFS, LARGE, [PART, 3 * PART])  # no stride: that would ask for all of each chunk
+
+    def test_ranges(self):
+        """They are named for parts of chunks alone."""
+        asked = {}
+        self.misbehave(lambda r: asked.update({r.bucket: r.headers.get("Range")}), lambda r: r.key == "0")
+        mount = self.mount_s3()
+        for name, size, place in (("small", CHUNK, 0), ("large", LARGE, PART)):
+            self.server.add_dataset(name, [size], chunk_size=[size], chunks={"0": b"x" * size})
+            with open(mount.file(name, "data"), "rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+                self.assertEqual(os.pread(file.fileno(), CHUNK, place), b"x" * CHUNK)
+        self.assertEqual(asked, {"small": None, "large": f"bytes={PART}-{2 * PART - 1}"})
+
+    def test_long_objects(self):
+        """A chunk is read as far as it goes, and so is the next one."""
+        self.server.add_dataset("set", [2 * CHUNK], chunk_size=[CHUNK],
+                                chunks={"0": b"a" * CHUNK + b"b" * (8 << 20), "1": b"c" * CHUNK})
+        self.assertEqual(self.mount_s3().read("set"), b"a" * CHUNK + b"c" * CHUNK)
 
     def test_absent_is_absent(self):
         self.server.add_dataset("set", [CHUNK], fillvalue="7")
@@ -122,7 +164,7 @@ class Reads(HostileCase):
         self.server.add_dataset("set", [CHUNK])
         mount = self.mount_s3(cache="never")
         for byte in (b"a", b"b"):
-            self.misbehave(part(0, CHUNK - 1, byte * CHUNK, etag=f'"{"e" * 200}"'), lambda r: r.key == "0")
+            self.misbehave(whole(byte * CHUNK, etag=f'"{"e" * 200}"'), lambda r: r.key == "0")
             self.assertEqual(mount.read("set"), byte * CHUNK)
 
     def test_unchanged(self):
