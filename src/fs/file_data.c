@@ -104,6 +104,33 @@ static int truncate_open(struct stream *stream, struct handle *handle, dn_datase
 
 /* ---- open and close ------------------------------------------------------------------------- */
 
+/** One opener less; called with tree.lock. */
+static void leave_stream(struct tree *tree, struct node *node, uint64_t nbytes)
+{
+    struct stream *stream = node->stream;
+
+    stream->opens--;
+    stream->closing = stream->opens && stream->idle == stream->opens;
+    if (stream->opens == 0) {
+        /* The kernel filled the page at the old end with zeros; the store has the fill value there. */
+        node->pages_stale += atomic_load(&stream->length) < nbytes;
+        atomic_store(&stream->length, STREAM_WHOLE);
+    }
+    if (!stream->closing)
+        pthread_cond_broadcast(&tree->released);
+}
+
+static void leave(struct fs *fs, struct handle *handle)
+{
+    struct node *node = handle->node;
+
+    pthread_mutex_lock(&fs->tree.lock);
+    node->stream->writers -= writable(handle);
+    node->stream->idle -= atomic_load(&handle->idle);
+    leave_stream(&fs->tree, node, handle->nbytes);
+    pthread_mutex_unlock(&fs->tree.lock);
+}
+
 /** Count the opener, and tell whether the kernel's pages are still right. */
 static int enter_stream(struct fs *fs, struct handle *handle)
 {
@@ -124,37 +151,17 @@ static int enter_stream(struct fs *fs, struct handle *handle)
     pthread_mutex_unlock(&fs->tree.lock);
     if (!stream)
         return dn_fail(-ENOMEM, "no memory");
-    if (writable(handle))
-        push_wait(fs, node, NULL);
-    return 0;
-}
-
-/** One opener less; called with tree.lock. */
-static void leave_stream(struct tree *tree, struct node *node, uint64_t nbytes)
-{
-    struct stream *stream = node->stream;
-
-    stream->opens--;
-    stream->closing = stream->opens && stream->idle == stream->opens;
-    if (stream->opens == 0) {
-        /* The kernel filled the page at the old end with zeros; the store has the fill value there. */
-        node->pages_stale += atomic_load(&stream->length) < nbytes;
-        atomic_store(&stream->length, STREAM_WHOLE);
+    if (writable(handle) && push_wait(fs, node, NULL) != 0) {
+        leave(fs, handle);
+        return dn_fail(-EBUSY, "it is being read all the time");
     }
-    if (!stream->closing)
-        pthread_cond_broadcast(&tree->released);
+    return 0;
 }
 
 static void release_data(struct fs *fs, struct handle *handle)
 {
-    struct node *node = handle->node;
-
-    push_wait(fs, node, handle);
-    pthread_mutex_lock(&fs->tree.lock);
-    node->stream->writers -= writable(handle);
-    node->stream->idle -= atomic_load(&handle->idle);
-    leave_stream(&fs->tree, node, handle->nbytes);
-    pthread_mutex_unlock(&fs->tree.lock);
+    push_wait(fs, handle->node, handle);
+    leave(fs, handle);
     files_give_back(handle->dataset);
 }
 

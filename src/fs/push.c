@@ -16,6 +16,7 @@
 #define MOST_BYTES (128u << 10) /* of one row: what the kernel would read at a fault */
 #define HOLD_ROWS 64 /* that are to be ahead of a reader who was held */
 #define HOLD_NS 5000000 /* and no longer than that */
+#define OPEN_SECONDS 60 /* that an open waits */
 #define LEAD 4                  /* rows before a reader who has come to the row that is being stored */
 #define MOST_FAILURES 4u        /* the reader wants something else */
 
@@ -252,15 +253,23 @@ void push_rows(struct fs *fs, struct handle *handle, const struct push_plan *pla
     pthread_mutex_unlock(&pusher->lock);
 }
 
-void push_wait(struct fs *fs, const struct node *node, const struct handle *handle)
+int push_wait(struct fs *fs, const struct node *node, const struct handle *handle)
 {
     struct pusher *pusher = &fs->pusher;
+    struct timespec until;
+    bool late = false;
 
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += OPEN_SECONDS;
     pthread_mutex_lock(&pusher->lock);
-    while (pusher->active && (handle ? pusher->active == handle : pusher->active->node == node)) {
+    while (!late && pusher->active && (handle ? pusher->active == handle : pusher->active->node == node)) {
         pusher->stop = true;
         pthread_cond_broadcast(&pusher->ahead);
-        pthread_cond_wait(&pusher->ended, &pusher->lock);
+        if (handle) /* it is about to be freed */
+            pthread_cond_wait(&pusher->ended, &pusher->lock);
+        else
+            late = pthread_cond_clockwait(&pusher->ended, &pusher->lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT;
     }
     pthread_mutex_unlock(&pusher->lock);
+    return late ? -EBUSY : 0;
 }

@@ -76,7 +76,8 @@ bool push_begin(struct fs *fs, struct handle *handle, uint64_t offset, uint64_t 
 /** After the reply. */
 void push_rows(struct fs *fs, struct handle *handle, const struct push_plan *plan);
 
-/** Wait until nothing of the node (or, if `handle` is given, of that handle) is pushed. */
-void push_wait(struct fs *fs, const struct node *node, const struct handle *handle);
+/** Wait until nothing of that handle is pushed; or, with NULL, of the node. -EBUSY: the latter takes too long, as when
+ *  storing a row waits for a READ that no thread is left to answer. */
+int push_wait(struct fs *fs, const struct node *node, const struct handle *handle);
 
 #endif
