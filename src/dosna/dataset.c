@@ -62,8 +62,8 @@ static void dataset_discard(dn_dataset *dataset)
 {
     struct dataset_name *name, *next;
 
-    LL_FOREACH_SAFE2(dataset->name, name, next, older)
-    free(name);
+    LL_FOREACH_SAFE2 (dataset->name, name, next, older)
+        free(name);
     free(dataset);
 }
 

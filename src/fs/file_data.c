@@ -147,6 +147,7 @@ static int enter_stream(struct fs *fs, struct handle *handle)
             stream->push = (struct push){0};
         stream->writers += writable(handle);
         stream->closing = false;
+        pthread_cond_broadcast(&fs->tree.released);
     }
     pthread_mutex_unlock(&fs->tree.lock);
     if (!stream)

@@ -7,7 +7,7 @@
 
 #define ROOT_ID 1
 #define PART_MASK UINT64_C(3) /* nodes are aligned to 8 bytes */
-#define SETTLE_NS 1000000000L
+#define SETTLE_SECONDS 1 /* an idle handle that is not being released */
 
 int tree_init(struct tree *tree)
 {
@@ -371,14 +371,10 @@ void tree_settle(struct tree *tree, struct node *node)
     pthread_mutex_lock(&tree->lock);
     struct stream *stream = node->stream;
     if (stream && stream->closing && atomic_load(&stream->length) != STREAM_WHOLE) {
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += SETTLE_NS;
-        if (until.tv_nsec >= 1000000000L) {
-            until.tv_nsec -= 1000000000L;
-            until.tv_sec++;
-        }
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += SETTLE_SECONDS;
         while (stream->closing) {
-            if (pthread_cond_timedwait(&tree->released, &tree->lock, &until) != 0)
+            if (pthread_cond_clockwait(&tree->released, &tree->lock, CLOCK_MONOTONIC, &until) != 0)
                 stream->closing = false; /* it was no last close: do not wait for it again */
         }
     }
