@@ -274,9 +274,8 @@ static int transport_error(const struct s3_client *client, const struct s3_reque
     const char *text = *request->error ? request->error : curl_easy_strerror(code);
     int error = -EIO;
     switch (code) {
-    case CURLE_OPERATION_TIMEDOUT:
-        error = -ETIMEDOUT;
-        break;
+    case CURLE_OPERATION_TIMEDOUT: /* the text says whether in all, or too slow */
+        return dn_fail(-ETIMEDOUT, "%s: not done in time: %s", client->host, text);
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_CONNECT: /* no byte was sent */

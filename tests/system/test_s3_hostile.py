@@ -303,7 +303,7 @@ class Connecting(HostileCase):
                 "clock": lambda r: r.error(403, "RequestTimeTooSkewed"),
                 "expired": lambda r: r.error(400, "ExpiredToken"),
                 "503": lambda r: r.answer(503),
-                "timed out": lambda r: r.server.fake.released.wait(60),
+                "in time": lambda r: r.server.fake.released.wait(60),
         }.items():
             with self.subTest(what):
                 self.assertIn(what, self.refused(mischief))
