@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What the public functions share. A connection is put together, and taken apart, in connection.c alone:
- * configuration → store → pool → cache → datasets.
+ * configuration → store → pool → cache → datasets. dataset.c has the names and lives of datasets; their bytes
+ * are in dataset_io.c, slice_io.c and chunk_io.c.
  *
  * The connection's lock guards the table of datasets and their counts of openers; it is never held
  * across I/O. Lock order: connection, cache, pool.
@@ -11,6 +12,7 @@
 
 #include <dosna/dosna.h>
 #include <dosna/team.h>
+#include <errno.h>
 #include <pthread.h>
 
 #include "cache.h"
@@ -55,6 +57,12 @@ struct dn_dataset {
 static inline bool is_first(const dn_connection *conn)
 {
     return !conn->team || conn->team->rank == 0;
+}
+
+/** 0, or -EROFS with a text where nothing may be written. */
+static inline int check_writable(const dn_connection *conn)
+{
+    return conn->settings->ro ? dn_fail(-EROFS, "mounted read-only") : 0;
 }
 
 /** Nobody has it open, and it is in no table. */

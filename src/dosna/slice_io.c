@@ -100,7 +100,7 @@ int64_t dn_write_slice(dn_dataset *dataset, const struct dn_slice *slice, const 
     t.length = min_u64(length, gather.nbytes - offset);
     if (dn_slice_contiguous(slice, dataset->cached->desc.shape, &first))
         return dn_pwrite(dataset, buffer, t.length, first * dataset->cached->grid.itemsize + offset);
-    error = dataset->conn->settings->ro ? dn_fail(-EROFS, "mounted read-only") : 0;
+    error = check_writable(dataset->conn);
     if (!error)
         error = move_all(&t);
     if (error)
