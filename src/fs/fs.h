@@ -4,7 +4,8 @@
  *
  *   main      -> options, session      the program: command line, background, signals
  *   session   -> ops                   the FUSE session's life
- *   ops       -> dirs, files           one function for each FUSE request; the only place that replies
+ *   ops       -> dirs, files           one function for each FUSE request; the only place that replies: ops.c,
+ *                                      ops_file.c, ops_dir.c, ops_xattr.c, and request.c, which they share
  *   dirs      -> tree                  names: look up, list, mkdir, rename, remove
  *   files     == file_type ==> file_data, file_meta, file_text, file_view, file_zarr     what an open file does
  *   views     the views directory's names
