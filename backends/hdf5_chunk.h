@@ -19,6 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** The HDF5 dataset that a chunk file holds the chunk in. */
+#define HDF5_DATA "data"
+
 #define HDF5_TEMPLATES 4
 
 struct hdf5_template;
