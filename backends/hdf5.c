@@ -3,8 +3,9 @@
  * hdf5: datasets as folders of HDF5 files, as DosNa's hdf5 backend keeps them.
  *
  * A connection is a folder, a dataset a folder below it (hdf5_folder.h) with a description (hdf5_meta.h)
- * and a file for each stored chunk (hdf5_chunk.h). libhdf5 itself stands behind one door (hdf5_lib.h)
- * and reads in a process of its own (hdf5_helper.h), since damaged files can crash it.
+ * and a file for each stored chunk (hdf5_chunk.h); what writers and others left there: hdf5_strays.h.
+ * libhdf5 itself stands behind one door (hdf5_lib.h) and reads in a process of its own (hdf5_helper.h),
+ * since damaged files can crash it.
  *
  * A chunk is replaced by renaming a complete file over it. Nobody syncs each file: flush() syncs the
  * whole file system once for all chunks written before.
@@ -14,6 +15,7 @@
 #include "hdf5_folder.h"
 #include "hdf5_helper.h"
 #include "hdf5_meta.h"
+#include "hdf5_strays.h"
 #include <dosna/backend.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +26,6 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #define GOOD_READ ((uint64_t)64 << 10)
@@ -231,66 +232,6 @@ static bool hdf5_same_dataset(void *arg, void *fresh)
            here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
-struct removal {
-    int dir;
-    const struct dn_desc *outside; /* only strays; NULL: all chunks and temporary files */
-    int removed;
-};
-
-#define FORGOTTEN (24 * 60 * 60) /* seconds: nobody is still at it, on any machine */
-
-/* A writer that was killed leaves its temporary file. */
-static bool is_forgotten(int dir, const char *file)
-{
-    struct stat st;
-
-    return hdf5_temporary_is(file) && fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-           st.st_mtime < time(NULL) - FORGOTTEN;
-}
-
-/* A chunk's file, but of no chunk in the grid, or of a writer that is no more. */
-static bool is_stray(int dir, const struct dn_desc *desc, const char *file)
-{
-    int64_t index[DN_MAX_NDIM];
-    int ndim = hdf5_chunk_parse(file, index);
-
-    return ndim != 0 ? !chunk_index_is_inside(desc, ndim, index) : is_forgotten(dir, file);
-}
-
-static bool is_ours(const char *file)
-{
-    int64_t index[DN_MAX_NDIM];
-
-    return hdf5_chunk_parse(file, index) != 0 || hdf5_temporary_is(file);
-}
-
-static int remove_ours(void *arg, const char *file)
-{
-    struct removal *removal = arg;
-
-    if (!(removal->outside != NULL ? is_stray(removal->dir, removal->outside, file) : is_ours(file)))
-        return 0;
-    if (unlinkat(removal->dir, file, 0) == 0)
-        removal->removed++;
-    else if (errno != ENOENT && errno != EISDIR) /* a folder of that name is none of ours */
-        return dn_fail(-errno, "%s: %s", file, strerror(errno));
-    return 0;
-}
-
-/* Again until nothing is found: a folder that changes under its reader may hide entries. */
-static int remove_files(int dir, const struct dn_desc *outside, int *removed)
-{
-    struct removal removal = {.dir = dir, .outside = outside};
-    int r, before;
-
-    do {
-        before = removal.removed;
-        r = hdf5_folder_each(dir, remove_ours, &removal);
-    } while (r == 0 && removal.removed > before);
-    *removed = removal.removed;
-    return r;
-}
-
 static int hdf5_delete_dataset(void *arg, const char *name)
 {
     int root = ((struct connection *)arg)->root, removed, r;
@@ -303,7 +244,7 @@ static int hdf5_delete_dataset(void *arg, const char *name)
     r = hdf5_folder_is_dataset(dir, ".");
     if (r <= 0)
         return r < 0 ? r : dn_fail(-ENOENT, "%s: no dataset", name);
-    r = remove_files(dir, NULL, &removed);
+    r = hdf5_strays_remove(dir, NULL, &removed);
     if (r < 0)
         return r;
     if (unlinkat(dir, HDF5_META, 0) < 0 && errno != ENOENT)
@@ -559,30 +500,17 @@ static int hdf5_list_chunks(void *arg, dn_chunk_fn fn, void *fn_arg)
     return hdf5_folder_each(listing.dataset->dir, list_chunk, &listing);
 }
 
-struct stray_listing {
-    const struct dataset *dataset;
-    dn_name_fn fn;
-    void *arg;
-};
-
-static int list_stray(void *arg, const char *file)
-{
-    const struct stray_listing *listing = arg;
-
-    return is_stray(listing->dataset->dir, &listing->dataset->desc, file) ? listing->fn(listing->arg, file) : 0;
-}
-
 static int hdf5_list_strays(void *arg, dn_name_fn fn, void *fn_arg)
 {
-    struct stray_listing listing = {.dataset = arg, .fn = fn, .arg = fn_arg};
+    const struct dataset *dataset = arg;
 
-    return hdf5_folder_each(listing.dataset->dir, list_stray, &listing);
+    return hdf5_strays_list(dataset->dir, &dataset->desc, fn, fn_arg);
 }
 
 static int hdf5_delete_strays(void *arg)
 {
     struct dataset *dataset = arg;
-    int removed = 0, r = remove_files(dataset->dir, &dataset->desc, &removed);
+    int removed = 0, r = hdf5_strays_remove(dataset->dir, &dataset->desc, &removed);
 
     if (removed > 0)
         dataset->unsynced = true;
