@@ -1,28 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config.h"
+#include "config_slot.h"
 
 #include "store.h"
 #include <dosna/team.h>
 #include <errno.h>
-#include <ini.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CORE "dosnafs"
-
 /* Sections that a file may have although their backend is not built here. */
 static const char *const known_backends[] = { "ram", "hdf5", "ceph", "s3", "sage" };
-
-/** One setting of the core or of one backend. */
-struct slot {
-    const struct dn_backend *backend; /* NULL: the core's */
-    const struct dn_option *row;
-    char *text;  /* as given; NULL: the default */
-    char *shown; /* the value as dn_config_get() gives it */
-    enum { FROM_DEFAULT, FROM_FILE, FROM_USER } from;
-};
 
 struct dn_config {
     size_t count;
@@ -39,7 +27,7 @@ struct dn_config {
 
 static const char *section_of(const struct slot *slot)
 {
-    return slot->backend ? slot->backend->name : CORE;
+    return slot->backend ? slot->backend->name : CONFIG_CORE;
 }
 
 /** The value in force; NULL: the zero value. */
@@ -48,7 +36,7 @@ static const char *text_of(const struct slot *slot)
     return slot->text ? slot->text : slot->row->default_text;
 }
 
-static bool is_known(const char *backend)
+bool config_knows(const char *backend)
 {
     for (size_t i = 0; i < sizeof known_backends / sizeof *known_backends; i++) {
         if (strcmp(backend, known_backends[i]) == 0)
@@ -81,8 +69,7 @@ static void format_alone(const struct dn_option *row, const union value *value, 
     option_format(&alone, value, text, size);
 }
 
-/** Is `text` a value for this setting? NULL: a bare key, and *text becomes what it means. */
-static int check(const struct slot *slot, const char **text)
+int slot_check(const struct slot *slot, const char **text)
 {
     const struct dn_option *row = slot->row;
     union value value;
@@ -95,7 +82,7 @@ static int check(const struct slot *slot, const char **text)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             return dn_fail(-EINVAL, "%s: control characters in the value", row->name);
     }
-    if (!slot->backend && strcmp(row->name, "backend") == 0 && !is_known(*text))
+    if (!slot->backend && strcmp(row->name, "backend") == 0 && !config_knows(*text))
         return dn_fail(-EINVAL, "there is no backend '%s'", *text);
     return parse_alone(row, *text, &value);
 }
@@ -118,7 +105,7 @@ static char *render(const struct dn_option *row, const char *text)
     return shown;
 }
 
-static int assign(struct slot *slot, const char *text, int from)
+int slot_assign(struct slot *slot, const char *text, int from)
 {
     char *copy = text ? strdup(text) : NULL;
     char *shown = render(slot->row, text ? text : slot->row->default_text);
@@ -136,7 +123,7 @@ static int assign(struct slot *slot, const char *text, int from)
     return 0;
 }
 
-static struct slot *find(const dn_config *config, const struct dn_backend *backend, const char *key)
+struct slot *config_find(const dn_config *config, const struct dn_backend *backend, const char *key)
 {
     for (size_t i = 0; i < config->count; i++) {
         struct slot *slot = &config->slots[i];
@@ -148,7 +135,7 @@ static struct slot *find(const dn_config *config, const struct dn_backend *backe
 
 static const struct dn_backend *chosen(const dn_config *config)
 {
-    return registry_find(text_of(find(config, NULL, "backend")));
+    return registry_find(text_of(config_find(config, NULL, "backend")));
 }
 
 /* ---- making --------------------------------------------------------------------------------- */
@@ -186,7 +173,7 @@ dn_config *dn_config_new(void)
         goto out;
     append_all(config->slots);
     for (size_t i = 0; i < config->count; i++) {
-        if (assign(&config->slots[i], NULL, FROM_DEFAULT) != 0)
+        if (slot_assign(&config->slots[i], NULL, FROM_DEFAULT) != 0)
             goto out;
     }
     return config;
@@ -216,7 +203,7 @@ int config_copy(const dn_config *config, dn_config **out)
     for (size_t i = 0; code == 0 && i < config->count; i++) {
         const struct slot *slot = &config->slots[i];
         if (slot->text)
-            code = assign(&copy->slots[i], slot->text, (int)slot->from);
+            code = slot_assign(&copy->slots[i], slot->text, (int)slot->from);
     }
     if (code != 0) {
         dn_config_free(copy);
@@ -238,7 +225,7 @@ static int check_in_backends(const dn_config *config, const char *key, const cha
         const struct slot *slot = &config->slots[i];
         const char *text = value;
         if (slot->backend && strcmp(slot->row->name, key) == 0)
-            code = check(slot, &text);
+            code = slot_check(slot, &text);
     }
     return code == -ENOENT ? dn_fail(code, "unknown option '%s'", key) : code;
 }
@@ -251,192 +238,19 @@ static int set_in_backends(dn_config *config, const char *key, const char *value
     for (size_t i = 0; code == 0 && i < config->count; i++) {
         struct slot *slot = &config->slots[i];
         if (slot->backend && strcmp(slot->row->name, key) == 0)
-            code = assign(slot, value ? value : "true", FROM_USER);
+            code = slot_assign(slot, value ? value : "true", FROM_USER);
     }
     return code;
 }
 
 int dn_config_set(dn_config *config, const char *key, const char *value)
 {
-    struct slot *slot = find(config, NULL, key);
+    struct slot *slot = config_find(config, NULL, key);
 
     if (!slot)
         return set_in_backends(config, key, value);
-    int code = check(slot, &value);
-    return code ? code : assign(slot, value, FROM_USER);
-}
-
-/* ---- the file ------------------------------------------------------------------------------- */
-
-struct file {
-    dn_config *config;
-    const char *path;
-    FILE *stream;
-    int line; /* the last one read */
-    int code; /* the first error; nothing is read after it */
-};
-
-__attribute__((format(printf, 3, 4))) static void refuse(struct file *file, int code, const char *format, ...)
-{
-    char why[DN_ERROR_MAX];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, sizeof why, format, args);
-    va_end(args);
-    file->code = dn_fail(code, "%s:%d: %s", file->path, file->line, why);
-}
-
-/** Tells sections apart. *skip: a backend that is not built here. False: no such section. */
-static bool find_section(const char *name, const struct dn_backend **backend, bool *skip)
-{
-    *backend = NULL;
-    *skip = false;
-    if (strcmp(name, CORE) == 0)
-        return true;
-    *backend = registry_find(name);
-    *skip = !*backend;
-    return is_known(name);
-}
-
-/** libinih tells of a section with its first key only: an unknown one without keys is found here. */
-static void check_section_line(struct file *file, const char *line)
-{
-    const struct dn_backend *backend;
-    size_t length = strcspn(line + 1, "]");
-    char name[64];
-    bool skip;
-
-    if (line[0] != '[' || line[1 + length] != ']')
-        return;
-    snprintf(name, sizeof name, "%.*s", (int)length, line + 1);
-    if (length >= sizeof name || !find_section(name, &backend, &skip))
-        refuse(file, -EINVAL, "unknown section [%s]", name);
-}
-
-/** Append a character to the line. */
-static void take_char(struct file *file, char *line, size_t size, size_t *used, int c)
-{
-    if ((c < ' ' && c != '\t' && c != '\r') || c == 0x7f)
-        refuse(file, -EINVAL, "a control character");
-    else if (*used + 1 >= size)
-        refuse(file, -EINVAL, "the line is too long");
-    else
-        line[(*used)++] = (char)c;
-}
-
-/**
- * libinih's reader: one line, without blanks in front (libinih would take them for a continuation of the
- * line before), comments as an empty line (they may be of any length). Counting lines here is what
- * gives the handler its line number.
- */
-static char *read_line(char *line, int size, void *arg)
-{
-    struct file *file = arg;
-    size_t used = 0;
-    bool comment = false;
-    int c;
-
-    if (file->code != 0)
-        return NULL;
-    file->line++;
-    while ((c = getc(file->stream)) == ' ' || c == '\t')
-        ;
-    if (c == EOF && !ferror(file->stream))
-        return NULL;
-    for (; c != EOF && c != '\n' && file->code == 0; c = getc(file->stream)) {
-        comment |= used == 0 && (c == '#' || c == ';');
-        if (!comment)
-            take_char(file, line, (size_t)size, &used, c);
-        if (file->line == 1 && used == 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0)
-            used = 0; /* the mark of UTF-8 */
-    }
-    if (ferror(file->stream))
-        refuse(file, -EIO, "cannot read on");
-    if (used > 0 && line[used - 1] == '\r')
-        used--;
-    line[used] = '\0';
-    check_section_line(file, line);
-    return file->code ? NULL : line;
-}
-
-static int take_key(void *arg, const char *section, const char *key, const char *text)
-{
-    struct file *file = arg;
-    const struct dn_backend *backend;
-    struct slot *slot;
-    bool skip;
-
-    if (!find_section(section, &backend, &skip)) {
-        refuse(file, -EINVAL, "'%s' stands in no known section", key);
-        return 1;
-    }
-    if (skip)
-        return 1;
-    slot = find(file->config, backend, key);
-    if (!slot) {
-        refuse(file, -EINVAL, "unknown key '%s' in section [%s]", key, section);
-        return 1;
-    }
-    int code = check(slot, &text);
-    if (code == 0 && slot->from != FROM_USER)
-        code = assign(slot, text, FROM_FILE);
-    if (code != 0)
-        refuse(file, code, "%s", dn_error_text(code));
-    return 1;
-}
-
-static int read_stream(dn_config *config, const char *path, FILE *stream)
-{
-    struct file file = { .config = config, .path = path, .stream = stream };
-    int bad_line = ini_parse_stream(read_line, &file, take_key, &file);
-
-    if (bad_line < 0)
-        return dn_fail(-ENOMEM, "%s: no memory to read it", path);
-    if (bad_line > 0 && (file.code == 0 || bad_line < file.line)) {
-        file.line = bad_line;
-        refuse(&file, -EINVAL, "neither [section] nor key = value");
-    }
-    return file.code;
-}
-
-/** Open and read; a leading "~/" is $HOME's. */
-static int read_path(dn_config *config, const char *path)
-{
-    const char *home = getenv("HOME");
-    bool below_home = strncmp(path, "~/", 2) == 0 && home;
-    char *full = NULL;
-    int code;
-
-    if (asprintf(&full, "%s%s", below_home ? home : "", path + below_home) < 0)
-        return dn_fail(-ENOMEM, "%s: no memory to open it", path);
-    FILE *stream = fopen(full, "re");
-    if (stream) {
-        code = read_stream(config, full, stream);
-        fclose(stream);
-    } else {
-        code = -errno;
-        dn_fail(code, "%s: %s", full, strerror(-code));
-    }
-    free(full);
-    return code;
-}
-
-int dn_config_read(dn_config *config, const char *path)
-{
-    const char *places[] = { getenv("DOSNAFS_CONF"), "~/.config/dosnafs.conf", "/etc/dosnafs.conf" };
-
-    if (path)
-        return read_path(config, path);
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        if (!places[i] || !*places[i])
-            continue;
-        int code = read_path(config, places[i]);
-        if (code != -ENOENT && code != -ENOTDIR)
-            return code;
-    }
-    dn_error_clear();
-    return 0;
+    int code = slot_check(slot, &value);
+    return code ? code : slot_assign(slot, value, FROM_USER);
 }
 
 /* ---- what is in force ----------------------------------------------------------------------- */
@@ -467,7 +281,7 @@ int config_resolve(dn_config *config)
 
     if (!backend)
         return dn_fail(-EINVAL, "backend '%s' is not built into this program",
-                       text_of(find(config, NULL, "backend")));
+                       text_of(config_find(config, NULL, "backend")));
     code = registry_load(backend, &config->backend);
     if (code != 0)
         return code;
@@ -527,10 +341,10 @@ const void *config_options(const dn_config *config)
 const char *dn_config_get(const dn_config *config, const char *key)
 {
     const struct dn_backend *backend = chosen(config);
-    const struct slot *slot = find(config, NULL, key);
+    const struct slot *slot = config_find(config, NULL, key);
 
     if (!slot && backend)
-        slot = find(config, backend, key);
+        slot = config_find(config, backend, key);
     return slot ? slot->shown : NULL;
 }
 
@@ -566,7 +380,7 @@ void dn_config_each_default(void (*fn)(void *arg, const char *section, const str
                                        const char *value),
                             void *arg)
 {
-    each_default(CORE, settings_rows, fn, arg);
+    each_default(CONFIG_CORE, settings_rows, fn, arg);
     for (const struct dn_backend *const *backend = registry; *backend; backend++)
         each_default((*backend)->name, (*backend)->options, fn, arg);
 }
