@@ -33,7 +33,8 @@ struct ceph_catalogue {
 
 void ceph_catalogue_init(struct ceph_catalogue *catalogue, const struct ceph_pool *pool);
 
-/** Enter up to CEPH_CATALOGUE_BATCH names under a new mark. -EACCES or -ENOTSUP: this client, or this kind of pool, keeps no catalogue. */
+/** Enter up to CEPH_CATALOGUE_BATCH names under a new mark. -EACCES or -ENOTSUP: this client, or this kind of pool,
+ *  keeps no catalogue. */
 int ceph_catalogue_enter(struct ceph_catalogue *catalogue, const char *const *names, size_t count);
 
 /** An object of this version was opened: enter it unless it is known to be there. A failure is not one of the open. */

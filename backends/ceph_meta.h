@@ -23,7 +23,8 @@ bool ceph_head_is_dataset(const char *head, size_t length);
 /** One request. 1, 0 (also where there is nothing), or negative. `version` may be NULL. */
 int ceph_meta_is(const struct ceph_pool *pool, const char *name, uint64_t *version);
 
-/** One request, all or nothing. -EEXIST: there is an object of that name. -ENOTSUP: the cluster takes no such fill value. */
+/** One request, all or nothing. -EEXIST: there is an object of that name. -ENOTSUP: the cluster takes no such fill
+ *  value. */
 int ceph_meta_create(const struct ceph_pool *pool, const char *name, const struct dn_desc *desc,
                      uint64_t *version);
 

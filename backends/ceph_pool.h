@@ -46,7 +46,8 @@ int ceph_write(rados_ioctx_t io, const char *object, rados_write_op_t op, uint64
  */
 int ceph_fail(const struct ceph_pool *pool, int code);
 
-/** Each object of the default namespace, in any order. A non-zero from `fn`, which may use the pool, stops and is returned. */
+/** Each object of the default namespace, in any order. A non-zero from `fn`, which may use the pool, stops and is
+ *  returned. */
 typedef int (*ceph_object_fn)(void *arg, const char *object);
 int ceph_each_object(const struct ceph_pool *pool, ceph_object_fn fn, void *arg);
 

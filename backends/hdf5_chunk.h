@@ -49,7 +49,7 @@ int hdf5_chunks_read(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_t
 /** How many bytes of elements, of the dataset's itemsize, such a file holds. As hdf5_chunks_read(). */
 int hdf5_chunks_length(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_t *nbytes);
 
-/** Write a whole chunk to an empty file. */
+/** Write a whole chunk, of chunks->nbytes bytes, to an empty file. 0 or a negative errno, with its text. */
 int hdf5_chunks_write(struct hdf5_chunks *chunks, int fd, const void *buffer);
 
 /** Can chunks of this description be stored at all? 0, -ENOTSUP, or another failure. */

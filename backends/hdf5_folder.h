@@ -56,10 +56,12 @@ void hdf5_chunk_name(const struct dn_chunk_id *id, char *file);
 int hdf5_chunk_parse(const char *file, int64_t index[DN_MAX_NDIM]);
 
 /**
- * Create a temporary file in a folder, empty and open for writing.
+ * Create a temporary file in a folder, empty and open for reading and writing.
  * @param file  out: its name, HDF5_FILE_NAME bytes
+ * @return a descriptor, or a negative errno without a text
  */
 int hdf5_temporary_create(int dir, char *file);
+/** Is that the name of such a file? */
 bool hdf5_temporary_is(const char *file);
 
 #endif

@@ -21,6 +21,8 @@
  *     the time limits of its options; the core gives up waiting after request_timeout, but cannot stop
  *     the call.
  *   - -ENOENT means absent, and only that: a server that says 403 or nothing at all is not "absent".
+ *   - -ESTALE from an operation on an open dataset means that the dataset is gone, where a backend can tell that from
+ *     a chunk that is absent.
  *   - -EAGAIN, -ETIMEDOUT and -ECONNRESET mean "may work if tried again": the core retries with back-off.
  *     Everything else is final. A library's unknown code becomes -EIO with the library's own text.
  *   - -ENOTSUP from an operation that may be absent (list_datasets, has_dataset, has_chunk, chunk_length, list_chunks,
@@ -92,6 +94,8 @@ enum dn_ability {
 /** The most chunks of one delete_chunks. */
 #define DN_DELETE_MOST 1000
 
+/** What listings call, in the caller's thread, for each thing that they find. What they pass is valid during the call. A
+ *  non-zero return stops the listing, which returns it. */
 typedef int (*dn_name_fn)(void *arg, const char *name);
 typedef int (*dn_chunk_fn)(void *arg, const uint64_t *index, int ndim);
 
@@ -114,14 +118,15 @@ struct dn_backend {
     int (*connect)(const char *connection, const void *options, void **conn);
     /** (*) Nothing is in flight. Frees everything; cannot fail. */
     void (*disconnect)(void *conn);
-    /** Absent: no limit known. `out` is zeroed before. */
+    /** Asked once, after connect. Absent: no limit known. `out` is zeroed before. */
     void (*limits)(void *conn, struct dn_limits *out);
-    /** By each worker thread before its first and after its last call. Absent: nothing. */
+    /** By each worker thread before its first and after its last call; a negative errno of thread_enter fails the
+     *  connecting. Absent: nothing. */
     int (*thread_enter)(void *conn);
     void (*thread_leave)(void *conn);
 
-    /** Every dataset's name, in any order; names not valid UTF-8 are passed as they are. A non-zero from
-     *  `fn` stops and is returned. Absent: only names asked for are known (-ENOTSUP to the caller). */
+    /** Every dataset's name, in any order; names not valid UTF-8 are passed as they are. Absent: only names asked
+     *  for are known (-ENOTSUP to the caller). */
     int (*list_datasets)(void *conn, dn_name_fn fn, void *arg);
     /** Look at everything that is stored, however long that takes, and have list_datasets know every
      *  dataset of it from then on. Absent: it knows them all anyway. */
@@ -140,10 +145,10 @@ struct dn_backend {
     /** (*) No call for this dataset is in flight. Cannot fail. */
     void (*close_dataset)(void *dataset);
     /** The description, and whatever of ours remains. The core deleted the chunks before, unless the
-     *  backend has DN_DELETES_CHUNKS. Foreign things beside it stay. Absent: -EROFS. */
+     *  backend has DN_DELETES_CHUNKS. Foreign things beside it stay. -ENOENT: there is none. Absent: -EROFS. */
     int (*delete_dataset)(void *conn, const char *name);
-    /** One step, atomic; -EEXIST if `to` is there. Open handles of `from` go on working only if the
-     *  backend says so by returning 1. Absent: -EXDEV. */
+    /** One step, atomic; -ENOENT: there is no `from`; -EEXIST if `to` is there. Open handles of `from` go on
+     *  working only if the backend says so by returning 1. Absent: -EXDEV. */
     int (*rename_dataset)(void *conn, const char *from, const char *to);
 
     /** (*) Read `length` bytes from `offset` in the chunk: all of them or an error. -ENOENT: never stored.

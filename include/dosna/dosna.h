@@ -13,11 +13,19 @@
  * Errors are as in <dosna/error.h>. Besides the codes named at each function, any that reads or writes
  * the store may return -EIO (damaged or unreadable), -ETIMEDOUT (the store did not answer within
  * request_timeout and retries), -EACCES, -ENOSPC, -EDQUOT, -EROFS, -ENOMEM, -ENOBUFS (cache_size is too small
- * for what has to be in memory at once), -EINTR (the calling
- * thread's cancel hook said so), and -ESTALE (the dataset was deleted or replaced since it was opened).
+ * for what has to be in memory at once), -EINTR (the calling thread's cancel hook said so), and -ESTALE (the
+ * dataset was deleted or replaced since it was opened). -EROFS also stands for ro=true, before anything is
+ * asked of the store.
+ *
+ * Chunks are named by `index`: one position in the chunk grid for each axis. What is outside the grid is -EINVAL.
+ *
+ * Callbacks of listings (dn_list(), dn_chunk_list(), dn_strays()) run in the calling thread; what they are given is
+ * valid until they return. A non-zero return ends the listing, which returns it. They must call nothing here that
+ * may ask the store: the listing's own request is still under way.
  *
  * Threads: every function may be called from any thread at any time, but for the making and freeing of
- * one and the same object. Two writes to the same byte at once leave one of them.
+ * one and the same object, and the setting of a configuration. Two writes to the same byte at once leave one of
+ * them. With a team of processes a few calls are collective: <dosna/team.h> says which.
  */
 #ifndef DOSNA_H
 #define DOSNA_H
@@ -43,6 +51,7 @@ typedef struct dn_config dn_config;
 
 /** All defaults; NULL when out of memory. Free with dn_config_free(). */
 DN_API dn_config *dn_config_new(void);
+/** NULL is allowed. */
 DN_API void dn_config_free(dn_config *config);
 
 /**
@@ -79,7 +88,7 @@ DN_API int dn_config_check(const dn_config *config);
  */
 DN_API const char *dn_config_get(const dn_config *config, const char *key);
 
-/** Every key in force, core first, then the chosen backend's: name, value, help. */
+/** Every key in force, core first, then the chosen backend's. `value` as dn_config_get() gives it. */
 DN_API void dn_config_each(const dn_config *config,
                            void (*fn)(void *arg, const char *section, const struct dn_option *row,
                                       const char *value),
@@ -101,23 +110,23 @@ typedef struct dn_dataset dn_dataset;
 /**
  * Connect to `name` (hdf5: a folder below `directory`; ceph: a pool; …). The configuration is copied.
  *
- * @return 0 and *out; -EINVAL (a setting the backend or engine refuses), -ENOENT (no such
- *         connection), or what the store said
+ * @return 0 and *out, for dn_disconnect(); -EINVAL (a setting the backend or engine refuses), -ENOENT (no such
+ *         connection), -ELIBBAD as dn_config_check(), or what the store said
  */
 DN_API int dn_connect(const dn_config *config, const char *name, dn_connection **out);
 
 /**
- * Store everything, then free the connection whatever came of that. No dataset may be open.
+ * Store everything, then free the connection whatever came of that. No dataset may be open. NULL is allowed.
  *
  * @return 0, or the first error of the flush: data that could not be stored are lost then, and the log
- *         has said which
+ *         says how many bytes; an error too where a request to the store never ended, and memory was left as it is
  */
 DN_API int dn_disconnect(dn_connection *conn);
 
 /** Store everything dirty of every dataset; as dn_flush() for each. */
 DN_API int dn_sync(dn_connection *conn);
 
-/** Names of all datasets, in any order. -ENOTSUP: this store keeps no names. */
+/** Names of all datasets, in any order, not always UTF-8. -ENOTSUP: this store keeps no names. */
 DN_API int dn_list(dn_connection *conn, dn_name_fn fn, void *arg);
 
 /**
@@ -139,8 +148,13 @@ DN_API uint64_t dn_stat(dn_connection *conn, const char *name);
 
 /* ---- dataset ------------------------------------------------------------------------------- */
 
-/** -EEXIST, -EINVAL (bad description or name), -ENOTSUP (the store cannot hold this type),
- *  -EFBIG (chunks larger than the store takes). `out` may be NULL; else it is open. */
+/**
+ * Create a dataset. `desc` stays the caller's.
+ *
+ * @param out  if not NULL: the dataset, open
+ * @return 0; -EEXIST; -EINVAL, -ENAMETOOLONG or -EOVERFLOW: bad description or name; -ENOTSUP: the store cannot hold
+ *         this type; -EFBIG: chunks larger than the store takes
+ */
 DN_API int dn_create(dn_connection *conn, const char *name, const struct dn_desc *desc, dn_dataset **out);
 
 /**
@@ -162,10 +176,12 @@ DN_API int dn_close(dn_dataset *dataset);
 /** 1, 0 or negative. */
 DN_API int dn_has(dn_connection *conn, const char *name);
 
-/** Delete all chunks, strays too, then the description. Open handles give -ESTALE from then on. */
+/** Delete all chunks, strays too, then the description. Open handles give -ESTALE from then on. -ENOENT: there is
+ *  none. */
 DN_API int dn_delete(dn_connection *conn, const char *name);
 
-/** -EEXIST; -EXDEV where the store cannot do it in one step. Open handles go on. */
+/** What is dirty is stored first; open handles go on. -ENOENT: there is no `from`; -EEXIST: there is something called
+ *  `to`; -EXDEV: the store cannot do it in one step. */
 DN_API int dn_rename(dn_connection *conn, const char *from, const char *to);
 
 /** What the dataset is; valid while it is open. */
@@ -216,8 +232,9 @@ DN_API int64_t dn_pread(dn_dataset *dataset, void *buffer, size_t length, uint64
 DN_API int64_t dn_pwrite(dn_dataset *dataset, const void *buffer, size_t length, uint64_t offset);
 
 /**
- * Everything from byte `length` on becomes the fill value, at once for readers, in the store at the
- * next flush. Chunks rewritten before then cost nothing more than their own store.
+ * Everything from byte `length` of the flat array on becomes the fill value, at once for readers, in the store at
+ * the next flush. Chunks rewritten before then cost nothing more than their own store. At or past the end it does
+ * nothing.
  */
 DN_API int dn_truncate(dn_dataset *dataset, uint64_t length);
 
@@ -253,12 +270,12 @@ DN_API int dn_flush(dn_dataset *dataset);
  */
 DN_API int dn_flush_written(dn_dataset *dataset);
 
-/** Delete every chunk, so that all of it reads as the fill value. */
+/** Delete every chunk, so that all of it reads as the fill value; durable when it returns 0. */
 DN_API int dn_clear(dn_dataset *dataset);
 
 /* ---- chunk --------------------------------------------------------------------------------- */
 
-/** 1 stored, 0 not, or negative. What is dirty here counts as stored. -EINVAL outside the grid. */
+/** 1 stored, 0 not, or negative. What is dirty here counts as stored. */
 DN_API int dn_chunk_has(dn_dataset *dataset, const uint64_t *index);
 /** The full chunk with its padding, dn_desc_chunk_nbytes() bytes; the fill value if not stored. */
 DN_API int dn_chunk_get(dn_dataset *dataset, const uint64_t *index, void *buffer);
@@ -270,16 +287,17 @@ DN_API int dn_chunk_set(dn_dataset *dataset, const uint64_t *index, const void *
  */
 DN_API int dn_chunk_stored(dn_dataset *dataset, const uint64_t *index, uint64_t offset, void *buffer, size_t length);
 /** How many bytes the store has as this chunk: other than dn_desc_chunk_nbytes() where somebody stored a wrong
- *  number of them. What of it is dirty here is stored first. -ENOENT: not stored. -EINVAL outside the grid. */
+ *  number of them. What of it is dirty here is stored first. -ENOENT: not stored. */
 DN_API int dn_chunk_length(dn_dataset *dataset, const uint64_t *index, uint64_t *nbytes);
-/** -ENOENT if it was not stored. */
+/** Delete a chunk, in memory and in the store. -ENOENT if it was not stored. */
 DN_API int dn_chunk_del(dn_dataset *dataset, const uint64_t *index);
-/** Every chunk stored in the backend (after a flush of what is dirty here). */
+/** Every chunk stored in the backend (after a flush of what is dirty here), in any order. */
 DN_API int dn_chunk_list(dn_dataset *dataset, dn_chunk_fn fn, void *arg);
 
 /** Names, as the store has them, of chunks of this dataset's name outside its grid, and of what writers that were
  *  killed left there. -ENOTSUP: not known. */
 DN_API int dn_strays(dn_dataset *dataset, dn_name_fn fn, void *arg);
+/** Remove these. 0 also where there are none. */
 DN_API int dn_delete_strays(dn_dataset *dataset);
 
 /* ---- waiting and logging ------------------------------------------------------------------- */
@@ -292,7 +310,8 @@ DN_API void dn_cancel_hook(bool (*cancelled)(void *arg), void *arg);
 
 enum dn_log_level { DN_LOG_ERROR, DN_LOG_WARNING, DN_LOG_INFO, DN_LOG_DEBUG };
 
-/** Where log lines go; the default is standard error. `line` has no newline. */
+/** Where log lines go; NULL, and the default: standard error. `line` has no newline and is valid during the call, which
+ *  any thread may make at any time, several at once; it must not call the library. */
 DN_API void dn_log_sink(void (*fn)(enum dn_log_level level, const char *line));
 /** Lines above this level are not made. The default is DN_LOG_WARNING. */
 DN_API void dn_log_level(enum dn_log_level level);

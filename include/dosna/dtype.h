@@ -88,11 +88,21 @@ struct dn_desc {
     unsigned char *fill;            /* itemsize bytes in the dtype's byte order; NULL: all zero */
 };
 
+/**
+ * Make a description of these values, which are checked as by dn_desc_check(). What `desc` held is overwritten, not
+ * freed, here and in dn_desc_copy().
+ *
+ * @param shape  ndim extents, as `chunk_size`
+ * @return 0; -EINVAL, -EOVERFLOW or -ENOMEM, with `desc` empty
+ */
 DN_API int dn_desc_init(struct dn_desc *desc, int ndim, const uint64_t *shape, const char *dtype,
                         const uint64_t *chunk_size /* NULL: the shape */,
                         const char *fillvalue /* NULL: 0 */);
+/** 0; or -ENOMEM, with `to` empty. */
 DN_API int dn_desc_copy(struct dn_desc *to, const struct dn_desc *from);
+/** Free what it owns; it is empty afterwards. */
 DN_API void dn_desc_clear(struct dn_desc *desc);
+/** Do they describe the same: extents, type, and the bytes of the fill value? */
 DN_API bool dn_desc_equal(const struct dn_desc *a, const struct dn_desc *b);
 
 /**
@@ -106,16 +116,17 @@ DN_API int dn_desc_check(const struct dn_desc *desc);
 
 /** Chunks along `axis`: ceil(shape / chunk_size). The description has passed dn_desc_check(). */
 DN_API uint64_t dn_desc_grid(const struct dn_desc *desc, int axis);
-/** The array's bytes; a full chunk's bytes; chunks in the whole grid. */
+/** The array's bytes; a full chunk's bytes; chunks in the whole grid. Of a checked description, too. */
 DN_API uint64_t dn_desc_nbytes(const struct dn_desc *desc);
 DN_API uint64_t dn_desc_chunk_nbytes(const struct dn_desc *desc);
 DN_API uint64_t dn_desc_chunks(const struct dn_desc *desc);
 
 /**
  * A vector of extents as text and back. `sep` is what stands between the numbers: ", " in .meta, "::" in
- * Ceph and S3. The reader accepts blanks around numbers and a leading '+'.
+ * Ceph and S3. The reader takes one to `max` numbers up to 2^63 − 1 and nothing else but blanks around
+ * them and a leading '+'.
  *
- * @return vector_parse: the count, or -EINVAL; vector_format: 0 or -ENOSPC
+ * @return dn_vector_parse(): the count, or -EINVAL; dn_vector_format(): 0 or, with the text cut, -ENOSPC
  */
 DN_API int dn_vector_parse(const char *text, const char *sep, uint64_t *out, int max);
 DN_API int dn_vector_format(const uint64_t *values, int count, const char *sep, char *text, size_t size);

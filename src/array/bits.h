@@ -11,7 +11,8 @@ void bits_put(unsigned char *bytes, uint64_t value, uint32_t count);
 /** `count` bytes, at most 8, as a number without sign. */
 uint64_t bits_get(const unsigned char *bytes, uint32_t count);
 
-/** A float of 2, 4, 8 or 16 bytes (x86's 80 bits), rounded to even. The last is made of `exact`, the others of `value`. */
+/** A float of 2, 4, 8 or 16 bytes (x86's 80 bits), rounded to even. The last is made of `exact`, the others of
+ *  `value`. Every NaN becomes the one that numpy makes. */
 void bits_put_float(unsigned char *bytes, uint32_t size, double value, long double exact);
 /** A float of these sizes. */
 long double bits_get_float(const unsigned char *bytes, uint32_t size);

@@ -185,20 +185,22 @@ struct cache_dataset {
 };
 
 struct cache_settings {
-    uint64_t limit, dirty_max;
+    uint64_t limit, dirty_max; /* bytes: of memory; dirty ones of a dataset */
     int64_t prefetch; /* bytes, or DN_SIZE_AUTO */
-    double dirty_expire;
+    double dirty_expire; /* seconds */
     double patience;  /* seconds that anybody waits for one request, retries included */
-    uint64_t good_read;
+    uint64_t good_read; /* as in struct dn_limits */
     bool compare_cheap; /* asking about a block takes microseconds */
     enum cache_mode mode;
 };
 
+/** `pool` and `stats` must live until cache_destroy(), which *out is for, unless it is NULL, after a failure too.
+ *  0 or a negative errno. */
 int cache_create(const struct cache_settings *settings, struct pool *pool, struct stats *stats,
                  struct cache **out);
 /** Stop the flusher. To be called before the pool ends, so that nothing new is submitted. */
 void cache_stop(struct cache *cache);
-/** Nothing is in flight and no dataset is left. */
+/** Nothing is in flight and no dataset is left. NULL is allowed. */
 void cache_destroy(struct cache *cache);
 
 /** `store` and a copy of `desc` belong to the dataset from now on. 0 or -ENOMEM (nothing taken). */

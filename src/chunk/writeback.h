@@ -25,8 +25,8 @@ void writeback_push_locked(struct cache *cache, uint64_t want);
 /** Why nothing dirty gets stored: the error of a chunk that waits to be tried again while no put is under way;
  *  0 if there is hope. */
 int writeback_stuck_locked(struct cache *cache);
-/** Wait for a moment until memory may be free, of which `need` bytes are wanted. 0: try again; what keeps written data from
- *  being stored, if nothing else moves; -ETIMEDOUT at the deadline; -EINTR. */
+/** Wait for a moment until memory may be free, of which `need` bytes are wanted. 0: try again; what keeps written data
+ *  from being stored, if nothing else moves; -ETIMEDOUT at the deadline; -EINTR. */
 int writeback_wait_room_locked(struct cache *cache, uint64_t need, int64_t deadline);
 
 #endif

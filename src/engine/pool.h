@@ -50,6 +50,7 @@ int pool_create(unsigned threads, const struct pool_hooks *hooks, struct pool **
  *          as it is; it may be called again */
 int pool_destroy(struct pool *pool, double seconds);
 
+/** Have a job run, whose `run` alone is set. It is the pool's until `run` is called or pool_cancel() took it back. */
 void pool_submit(struct pool *pool, struct pool_job *job, enum pool_lane lane);
 
 /** A user waits for this job now: queued, it moves to the demand lane; running, it stops counting as a guess.

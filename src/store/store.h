@@ -4,11 +4,14 @@
  *
  * It asserts what the core owes, checks what the backend returned, emulates what it lacks, counts every
  * request, and tries again with back-off and jitter what may work a second time (-EAGAIN, -ETIMEDOUT,
- * -ECONNRESET): up to `retries` times, waiting 0.1 s · 2^n (at most 10 s) with jitter, or as long as the backend says
- * with dn_retry_after() (at most request_timeout). After that -EAGAIN and -ECONNRESET become -EIO. Not tried again: connecting, which has the backend's own time limit; a
- * listing that has begun; creating and renaming after anything but -EAGAIN, as they may have happened.
+ * -ECONNRESET): up to `retries` times, waiting 0.1 s · 2^n (at most 10 s) with jitter, or as long as the backend
+ * says with dn_retry_after() (at most request_timeout). After that -EAGAIN and -ECONNRESET become -EIO. Not tried
+ * again: connecting, which has the backend's own time limit; a listing that has begun; creating and renaming after
+ * anything but -EAGAIN, as they may have happened.
  *
- * Functions block. A callback of a listing must not call the store: its turn is still taken. Any thread may call; limits.max_calls of the backend is honoured here.
+ * Functions return what backend.h says of the operation of that name, with a text that tells dataset and chunk; what
+ * an absent operation means is done here. They block. A callback of a listing must not call the store: its turn is
+ * still taken. Any thread may call; limits.max_calls of the backend is honoured here.
  */
 #ifndef DOSNA_STORE_H
 #define DOSNA_STORE_H
@@ -29,9 +32,15 @@ struct store_settings {
     double request_timeout; /* seconds: how long a call may wait for its turn */
 };
 
-/** Connect. `backend` is one of the registry, `options` as its rows filled it; it must live until store_close(). */
+/**
+ * Connect. `backend` is one of the registry, `options` as its rows filled it; both, and `stats`, must live until
+ * store_close().
+ *
+ * @return 0 and *out; as registry_load(); -ENOMEM; or what the backend's connect said
+ */
 int store_open(const struct dn_backend *backend, const char *connection, const void *options,
                const struct store_settings *settings, struct stats *stats, struct store **out);
+/** No dataset is open and nothing is in flight. NULL is allowed. */
 void store_close(struct store *store);
 
 /** What is asked of the backend once, at connect. */
@@ -47,7 +56,8 @@ int store_list(struct store *store, dn_name_fn fn, void *arg);
 /** 0 where there is nothing to do. */
 int store_rescan(struct store *store);
 int store_create(struct store *store, const char *name, const struct dn_desc *desc);
-/** The description is checked with dn_desc_check(): bad ones give -EPROTO. `desc` is the caller's to clear. */
+/** The description is checked with dn_desc_check(): bad ones give -EPROTO. `desc` is the caller's to clear; it is empty
+ *  after a failure. */
 int store_open_dataset(struct store *store, const char *name, struct store_dataset **out, struct dn_desc *desc);
 /** As the backend's same_dataset: of two that were opened by one name, `fresh` just now. */
 bool store_same_dataset(const struct store_dataset *dataset, const struct store_dataset *fresh);
