@@ -62,6 +62,10 @@
 /** More intervals than this in a block: the gaps are fetched, so that one is left. */
 #define BLOCK_MAX_RANGES 8
 
+/** With more ranges of chunks stored since a truncation, its rest is applied before more is written. Rewriting N
+ *  chunks makes no more than N / 2 of them, in random order about N / 4. */
+#define RESTORED_MAX_RANGES 65536
+
 /** Waiters sleep on one of these by their block's address. */
 #define CACHE_QUEUES 64
 
@@ -178,7 +182,8 @@ struct cache_dataset {
     uint64_t changes, flushed;         /* puts and deletes so far, and how many of them store_flush() covered */
     bool forgot;                       /* since the generation began, bytes that readers had left memory unasked */
     uint64_t void_from;                /* truncated: stored bytes from here on do not count; else UINT64_MAX */
-    struct ranges restored;            /* chunks stored since that truncation: they count whole */
+    struct ranges restored;            /* chunks stored since that truncation: they count whole. RESTORED_MAX_RANGES and
+                                          as many as were dirty when writers stopped, at most */
     bool failing;                      /* the last put failed; the log has said so */
     bool settling;                     /* a flush applies the truncation */
     struct prefetch prefetch;
@@ -243,14 +248,16 @@ void chunk_fill(const struct cache_dataset *dataset, uint64_t offset, unsigned c
 /** Store all that was dirty when called, apply a truncation, make it durable. The first error, if any.
  *  `truncation_may_wait`: one after which nothing was written is left for a later flush. */
 int cache_flush(struct cache_dataset *dataset, bool truncation_may_wait);
-/** Wait until there is less dirty than the dataset's limit. The error that keeps it from getting less, if any. */
+/** Before more is written: wait until there is less dirty than the dataset's limit, and apply a truncation of which too
+ *  much would have to be remembered. The error that keeps it from getting less, if any. */
 int cache_throttle(struct cache_dataset *dataset);
 
 /* truncate.c */
 
 /** From byte `length` on the dataset is fill value, in the store after the next flush. */
 int cache_truncate(struct cache_dataset *dataset, uint64_t length);
-/** Apply a truncation to the store: delete or cut the chunks that were not stored since. For cache_flush(). */
+/** Apply a truncation to the store: delete or cut the chunks that were not stored since. Waits for another thread that
+ *  does so, as long as that one gets on. */
 int truncate_settle(struct cache_dataset *dataset);
 /** Delete every chunk that the store has of a dataset that is not open. */
 int chunks_delete(struct cache *cache, struct store_dataset *store, const struct grid *grid);

@@ -3,7 +3,7 @@
  * Truncation without requests: a mark, `void_from`, says that what the store has from there on does not
  * count. Chunks that are stored after that (`restored`) count whole. A flush then deletes the chunks
  * that nobody rewrote and cuts those that the mark goes through; a file that was rewritten to its end
- * needs neither.
+ * needs neither. A writer does the same when the chunks stored since are too many scattered ones to remember.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -134,6 +134,7 @@ static void release(struct sweep *sweep, uint64_t chunk)
     if (!sweep->dataset)
         return;
     pthread_mutex_lock(&sweep->cache->lock);
+    sweep->dataset->changes++;
     chunk_release_locked(sweep->dataset, chunk);
     pthread_mutex_unlock(&sweep->cache->lock);
 }
@@ -297,13 +298,27 @@ static bool all_rewritten_locked(struct cache_dataset *dataset)
     return ranges_cover(&dataset->restored, first, dataset->grid.nchunks);
 }
 
+/* Another thread settles: it may take as long as it gets on. */
+static int await_settled_locked(struct cache_dataset *dataset)
+{
+    struct cache *cache = dataset->cache;
+    int64_t deadline = clock_now() + cache->patience;
+    uint64_t changes = dataset->changes;
+    int error = 0;
+
+    while (dataset->settling && !error) {
+        error = clock_wait(&cache->room, &cache->lock, deadline);
+        if (dataset->changes != changes)
+            deadline = clock_now() + cache->patience;
+        changes = dataset->changes;
+    }
+    return error == -ETIMEDOUT ? dn_fail(error, "a truncation was not applied in time") : error;
+}
+
 /* Take the right to settle; false if there is nothing to settle (any more). */
 static bool begin_locked(struct cache_dataset *dataset, int *error)
 {
-    int64_t deadline = clock_now() + dataset->cache->patience;
-
-    while (dataset->settling && !*error)
-        *error = clock_wait(&dataset->cache->room, &dataset->cache->lock, deadline);
+    *error = await_settled_locked(dataset);
     if (*error || dataset->void_from == UINT64_MAX || dataset->stale)
         return false;
     dataset->settling = true;
@@ -353,7 +368,6 @@ int truncate_settle(struct cache_dataset *dataset)
         pthread_mutex_unlock(&cache->lock);
         error = sweep_once(&sweep);
         pthread_mutex_lock(&cache->lock);
-        dataset->changes++;
         done = !sweep.skipped;
         if (!error && sweep.starved && !memory_room_locked(cache, sizeof(struct dirty_chunk)))
             error = writeback_wait_room_locked(cache, sizeof(struct dirty_chunk), deadline);

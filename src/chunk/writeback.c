@@ -106,9 +106,11 @@ int cache_throttle(struct cache_dataset *dataset)
     struct cache *cache = dataset->cache;
     uint64_t limit = dataset->dirty_limit, dirty;
     int64_t deadline = clock_now() + cache->patience;
+    bool piecemeal;
     int error = 0;
 
     pthread_mutex_lock(&cache->lock);
+    piecemeal = dataset->restored.count > RESTORED_MAX_RANGES;
     if (too_much_locked(dataset))
         stats_add(cache->stats, STAT_DIRTY_WAITS, 1);
     while (too_much_locked(dataset)) {
@@ -128,7 +130,7 @@ int cache_throttle(struct cache_dataset *dataset)
     pthread_mutex_unlock(&cache->lock);
     if (error == -ETIMEDOUT)
         return dn_fail(error, "written data were not stored in time");
-    return error;
+    return error || !piecemeal ? error : truncate_settle(dataset);
 }
 
 static void store_expired_locked(struct cache *cache)

@@ -698,6 +698,56 @@ static void test_truncate_twice(void **state)
     assert_int_equal(stored_byte(CHUNK), 11);
 }
 
+#define PIECES (2 * RESTORED_MAX_RANGES + 4096)
+
+static int do_write_even(struct task *task)
+{
+    for (uint64_t i = task->offset; i < PIECES; i += 2 * task->length)
+        if (dn_pwrite(set, "e", 1, i) != 1)
+            return -EIO;
+    return 0;
+}
+
+/* After a truncation more scattered chunks are stored than are remembered: the others are deleted meanwhile, once. */
+static void test_truncate_and_rewrite_piecemeal(void **state)
+{
+    static const char *const engines[] = {"engine=cpu", "engine=threads"};
+
+    (void)state;
+    for (int e = 0; e < 2; e++) {
+        struct task writer[2];
+        unsigned char *bytes = malloc(PIECES);
+
+        connect_to(engines[e]);
+        make_set(1, (uint64_t[]){PIECES}, (uint64_t[]){1});
+        for (uint64_t i = 0; i < 10; i++)
+            put_behind(i, 9);
+        put_behind(PIECES - 1, 9);
+        fault_reset_counts(&control);
+        assert_int_equal(dn_truncate(set, 3), 0);
+        for (uint64_t i = 0; i < 2; i++)
+            begin(&writer[i], do_write_even, 4 + 2 * i, 2);
+        for (uint64_t i = 0; i < 2; i++)
+            assert_int_equal(join(&writer[i]), 0);
+        await_stat("dosnafs_cache_dirty_bytes", 0);
+        assert_int_equal(dn_pwrite(set, "e", 1, 4), 1);
+        assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5); /* 3, 5, 7, 9 and the last */
+        assert_false(cache_is_truncated(set->cached));
+        assert_int_equal(dn_flush(set), 0);
+        assert_int_equal(set->cached->restored.count, 0);
+        assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5);
+        cache_new_epoch(set->cached);
+        assert_int_equal(dn_pread(set, bytes, PIECES, 0), PIECES);
+        for (uint64_t i = 0; i < PIECES; i++)
+            assert_int_equal(bytes[i], i < 3 ? 9 : i < 4 || i % 2 ? 7 : 'e');
+        free(bytes);
+        if (e == 0) {
+            tear_down(NULL);
+            set_up(NULL);
+        }
+    }
+}
+
 static void test_failing_delete_is_tried_again(void **state)
 {
     (void)state;
@@ -1519,6 +1569,7 @@ int main(void)
         TEST(test_truncate_under_a_reader),
         TEST(test_truncate_dirty),
         TEST(test_truncate_twice),
+        TEST(test_truncate_and_rewrite_piecemeal),
         TEST(test_failing_delete_is_tried_again),
         TEST(test_delete_chunk_after_put),
         TEST(test_read_during_delete_chunk),
