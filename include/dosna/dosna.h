@@ -161,7 +161,7 @@ DN_API int dn_create(dn_connection *conn, const char *name, const struct dn_desc
  * Open a dataset. All openers of one name share one object; each open is a point of coherence
  * (cache=auto): what others stored before is read after.
  *
- * @return 0; -ENOENT absent; -EPROTO there, but no readable dataset
+ * @return 0; -ENOENT absent, or being deleted by this connection; -EPROTO there, but no readable dataset
  */
 DN_API int dn_open(dn_connection *conn, const char *name, dn_dataset **out);
 
@@ -176,8 +176,9 @@ DN_API int dn_close(dn_dataset *dataset);
 /** 1, 0 or negative. */
 DN_API int dn_has(dn_connection *conn, const char *name);
 
-/** Delete all chunks, strays too, then the description. Open handles give -ESTALE from then on. -ENOENT: there is
- *  none. */
+/** Delete all chunks, strays too, then the description. Open handles give -ESTALE from then on. Other processes must
+ *  not write to it meanwhile: in a store that keeps chunks apart from the description (ceph, s3) nobody would delete
+ *  what they store after its chunks were. -ENOENT: there is none. */
 DN_API int dn_delete(dn_connection *conn, const char *name);
 
 /** What is dirty is stored first; open handles go on. -ENOENT: there is no `from`; -EEXIST: there is something called

@@ -31,8 +31,18 @@ struct dn_connection {
     pthread_mutex_t lock;
     struct dn_dataset *datasets; /* hash by name: open ones, and idle ones whose chunks are kept */
     struct dn_dataset *retired;  /* list: deleted or replaced while open */
+    struct name_use *name_uses;  /* list */
     unsigned idle;
     uint64_t uses;               /* a clock for `used` */
+};
+
+/* A dn_open() or a dn_delete() under way. What an opener finds in the store does not count when a deletion of that name
+   was under way meanwhile: what would be written to it could be left behind. */
+struct name_use {
+    struct name_use *prev, *next;
+    const char *name;
+    bool deletes;
+    bool gone; /* of an opener: the name was, or is being, deleted */
 };
 
 /* A name that a dataset has or had: its users may still look at that one. */

@@ -177,6 +177,29 @@ static int forget_name(dn_connection *conn, const char *name, const dn_dataset *
     return dataset ? end_retired(dataset) : 0;
 }
 
+static void name_use_begin(dn_connection *conn, struct name_use *use)
+{
+    struct name_use *other;
+
+    pthread_mutex_lock(&conn->lock);
+    DL_FOREACH(conn->name_uses, other)
+    {
+        if (strcmp(other->name, use->name) != 0)
+            continue;
+        use->gone = use->gone || other->deletes;
+        other->gone = other->gone || use->deletes;
+    }
+    DL_APPEND(conn->name_uses, use);
+    pthread_mutex_unlock(&conn->lock);
+}
+
+static void name_use_end(dn_connection *conn, struct name_use *use)
+{
+    pthread_mutex_lock(&conn->lock);
+    DL_DELETE(conn->name_uses, use);
+    pthread_mutex_unlock(&conn->lock);
+}
+
 /* ---- creating and opening ----------------------------------------------------------------------- */
 
 static int create(dn_connection *conn, const char *name, const struct dn_desc *desc)
@@ -207,9 +230,10 @@ int dn_create(dn_connection *conn, const char *name, const struct dn_desc *desc,
 }
 
 /* Make an entry for what was opened in the store, unless somebody was faster. Takes over `store`. */
-static int add_dataset(dn_connection *conn, const char *name, struct store_dataset *store,
+static int add_dataset(dn_connection *conn, const struct name_use *use, struct store_dataset *store,
                        const struct dn_desc *desc, dn_dataset **out)
 {
+    const char *name = use->name;
     dn_dataset *dataset = dataset_new(conn, name), *other;
     int error = dataset ? cache_add_dataset(conn->cache, store, desc, &dataset->cached) : -ENOMEM;
 
@@ -221,24 +245,27 @@ static int add_dataset(dn_connection *conn, const char *name, struct store_datas
     }
     pthread_mutex_lock(&conn->lock);
     other = find_locked(conn, name);
-    if (!other) {
+    if (use->gone) {
+        error = dn_fail(-ENOENT, "%s: the dataset is being deleted", name);
+    } else if (!other) {
         HASH_ADD_KEYPTR(hh, conn->datasets, dataset->name->text, strlen(name), dataset);
         if (!dataset->hh.tbl)
-            error = -ENOMEM;
+            error = dn_fail(-ENOMEM, "out of memory");
         else
             conn->idle++;
     }
-    *out = other ? other : dataset;
-    if (!error)
+    if (!error) {
+        *out = other ? other : dataset;
         open_locked(*out);
+    }
     pthread_mutex_unlock(&conn->lock);
     if (other || error)
         dataset_free(dataset);
-    return error ? dn_fail(error, "out of memory") : 0;
+    return error;
 }
 
 /* Is what we know still what the store has? A point of coherence. */
-static int reopen(dn_connection *conn, const char *name, dn_dataset *known, struct store_dataset *store,
+static int reopen(dn_connection *conn, const struct name_use *use, dn_dataset *known, struct store_dataset *store,
                   const struct dn_desc *desc, dn_dataset **out)
 {
     if (dn_desc_equal(&known->cached->desc, desc) && store_same_dataset(known->cached->store, store)) {
@@ -248,14 +275,15 @@ static int reopen(dn_connection *conn, const char *name, dn_dataset *known, stru
         return 0;
     }
     cache_flush(known->cached, false); /* where it was written, if that is only renamed */
-    forget_name(conn, name, known);
+    forget_name(conn, use->name, known);
     drop_opener(known);
-    return add_dataset(conn, name, store, desc, out);
+    return add_dataset(conn, use, store, desc, out);
 }
 
 int dn_open(dn_connection *conn, const char *name, dn_dataset **out)
 {
     dn_dataset *known = open_known(conn, name);
+    struct name_use use = {.name = name};
     struct store_dataset *store = NULL;
     struct dn_desc desc = {0};
     int error;
@@ -265,16 +293,18 @@ int dn_open(dn_connection *conn, const char *name, dn_dataset **out)
         *out = known;
         return 0;
     }
+    name_use_begin(conn, &use);
     error = store_open_dataset(conn->store, name, &store, &desc);
     if (error && known) {
         if (error == -ENOENT)
             forget_name(conn, name, known);
         drop_opener(known);
     } else if (!error && known) {
-        error = reopen(conn, name, known, store, &desc, out);
+        error = reopen(conn, &use, known, store, &desc, out);
     } else if (!error) {
-        error = add_dataset(conn, name, store, &desc, out);
+        error = add_dataset(conn, &use, store, &desc, out);
     }
+    name_use_end(conn, &use);
     dn_desc_clear(&desc);
     return error;
 }
@@ -353,6 +383,22 @@ static int delete_chunks(dn_connection *conn, const char *name)
     return error;
 }
 
+/* Nobody opens it from now on until it is gone. */
+static int delete_unopened(dn_connection *conn, const char *name)
+{
+    struct name_use use = {.name = name, .deletes = true};
+    int error;
+
+    name_use_begin(conn, &use);
+    error = forget_name(conn, name, NULL);
+    if (!error && !store_can(conn->store, DN_DELETES_CHUNKS))
+        error = delete_chunks(conn, name);
+    if (!error)
+        error = store_delete(conn->store, name);
+    name_use_end(conn, &use);
+    return error;
+}
+
 static int delete(dn_connection *conn, const char *name)
 {
     int error = check_writable(conn);
@@ -362,10 +408,7 @@ static int delete(dn_connection *conn, const char *name)
     error = store_has(conn->store, name);
     if (error <= 0)
         return error ? error : dn_fail(-ENOENT, "%s: no such dataset", name);
-    error = forget_name(conn, name, NULL);
-    if (!error && !store_can(conn->store, DN_DELETES_CHUNKS))
-        error = delete_chunks(conn, name);
-    return error ? error : store_delete(conn->store, name);
+    return delete_unopened(conn, name);
 }
 
 int dn_delete(dn_connection *conn, const char *name)

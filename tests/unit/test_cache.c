@@ -872,6 +872,65 @@ static void test_truncate_during_delete(void **state)
     assert_int_equal(join(&deletion), 0);
 }
 
+/* Nothing is written to a dataset whose chunks are deleted already: what is stored then would be left behind. */
+static void test_open_during_delete(void **state)
+{
+    dn_dataset *late;
+    struct task del;
+
+    (void)state;
+    start("lacks=deletes_chunks");
+    put_all_behind();
+    fault_close(&control, FAULT_DELETE);
+    fault_fail(&control, FAULT_DELETE, 1, 1, -EACCES);
+    begin(&del, do_delete, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_DELETE, 1), 0);
+    assert_int_equal(stored_byte(0), -1);
+    assert_int_equal(dn_open(conn, "set", &late), -ENOENT);
+    assert_null(late);
+    fault_open(&control, FAULT_DELETE);
+    assert_int_equal(join(&del), -EACCES);
+    assert_int_equal(dn_open(conn, "set", &late), 0); /* it is still there */
+    assert_int_equal(dn_close(late), 0);
+}
+
+static int do_open_other(struct task *task)
+{
+    dn_dataset *opened = NULL;
+    int error = dn_open(conn, "other", &opened);
+
+    (void)task;
+    if (!error)
+        dn_close(opened);
+    return error;
+}
+
+static int do_delete_other(struct task *task)
+{
+    (void)task;
+    return dn_delete(conn, "other");
+}
+
+/* The same for an opener who was there first, but found it only after the deletion had begun. */
+static void test_delete_during_open(void **state)
+{
+    struct task opener, del;
+
+    (void)state;
+    start("lacks=deletes_chunks");
+    assert_int_equal(dn_create(conn, "other", &desc, NULL), 0);
+    fault_close(&control, FAULT_OPEN);
+    begin(&opener, do_open_other, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_OPEN, 1), 0);
+    begin(&del, do_delete_other, 0, 0);
+    assert_int_equal(fault_wait_for(&control, FAULT_OPEN, 2), 0);
+    assert_true(fault_pass(&control, FAULT_OPEN, FAULT_ANY));
+    assert_int_equal(join(&opener), -ENOENT);
+    fault_open(&control, FAULT_OPEN);
+    assert_int_equal(join(&del), 0);
+    assert_int_equal(dn_has(conn, "other"), 0);
+}
+
 /* The last opener leaves while the deletion waits for what is in flight. */
 static void test_close_during_delete(void **state)
 {
@@ -1577,6 +1636,8 @@ int main(void)
         TEST(test_retired_is_stale),
         TEST(test_truncate_during_delete),
         TEST(test_close_during_delete),
+        TEST(test_open_during_delete),
+        TEST(test_delete_during_open),
         TEST(test_reopen),
         TEST(test_reopen_after_write),
         TEST(test_reopen_finds_hole_filled),
