@@ -278,6 +278,27 @@ static void distrust_chunk_locked(struct cache_dataset *dataset, uint64_t chunk)
     }
 }
 
+/* Claim a chunk while nothing of the dataset is in flight, when write-back has made room for that. */
+static int claim_idle_locked(struct cache_dataset *dataset, uint64_t chunk)
+{
+    struct cache *cache = dataset->cache;
+    int64_t deadline = clock_now() + cache->patience;
+    int error;
+
+    for (;;) {
+        error = cache_wait_idle_locked(dataset);
+        if (!error && dataset->stale)
+            error = dn_fail(-ESTALE, "the dataset was deleted or replaced");
+        if (error || chunk_claim_locked(dataset, chunk))
+            return error;
+        if (memory_room_locked(cache, sizeof(struct dirty_chunk)))
+            return dn_fail(-ENOMEM, "out of memory");
+        error = writeback_wait_room_locked(cache, sizeof(struct dirty_chunk), deadline);
+        if (error)
+            return error;
+    }
+}
+
 int cache_delete_chunk(struct cache_dataset *dataset, uint64_t chunk)
 {
     struct cache *cache = dataset->cache;
@@ -288,9 +309,7 @@ int cache_delete_chunk(struct cache_dataset *dataset, uint64_t chunk)
 
     grid_chunk_index(&dataset->grid, chunk, index);
     pthread_mutex_lock(&cache->lock);
-    error = cache_wait_idle_locked(dataset);
-    if (!error && !chunk_claim_locked(dataset, chunk))
-        error = dn_fail(-ENOMEM, "out of memory");
+    error = claim_idle_locked(dataset, chunk);
     if (error) {
         pthread_mutex_unlock(&cache->lock);
         return error;

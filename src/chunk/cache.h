@@ -266,7 +266,8 @@ int chunks_delete(struct cache *cache, struct store_dataset *store, const struct
 bool cache_is_truncated(struct cache_dataset *dataset);
 /** Does memory hold something of this chunk that is not stored? */
 bool cache_chunk_is_dirty(struct cache_dataset *dataset, uint64_t chunk);
-/** Delete one chunk, in memory and in the store. -ENOENT: it was in neither. */
+/** Delete one chunk, in memory and in the store. Waits for what is in flight, and for write-back where the cache is
+ *  full. -ENOENT: it was in neither; -ESTALE. */
 int cache_delete_chunk(struct cache_dataset *dataset, uint64_t chunk);
 
 /* list.c */

@@ -1225,6 +1225,23 @@ static void test_hole_while_a_writer_waits(void **state)
     assert_bytes(3 * CHUNK, 100, 7);
 }
 
+/* Dirty data in all of the cache are stored, so that a chunk can be deleted. */
+static void test_delete_chunk_in_a_full_cache(void **state)
+{
+    int64_t charge;
+
+    (void)state;
+    start("");
+    put_behind(6, 60);
+    write_bytes(2 * CHUNK, CHUNK / 2, 50);
+    charge = charge_all_but(memory_spare_for(CHUNK) + sizeof(struct dirty_chunk) / 2);
+    assert_int_equal(dn_chunk_del(set, (uint64_t[]){6}), 0);
+    assert_int_equal(stored_byte(6 * CHUNK), -1);
+    assert_int_equal(stored_byte(2 * CHUNK), 50);
+    discharge(charge);
+    assert_bytes(6 * CHUNK, CHUNK, 7);
+}
+
 /* Memory that can never be had is not waited for. */
 static void test_cache_smaller_than_an_element(void **state)
 {
@@ -1650,6 +1667,7 @@ int main(void)
         TEST(test_dirty_data_of_what_is_gone),
         TEST(test_verify_in_a_full_cache),
         TEST(test_hole_while_a_writer_waits),
+        TEST(test_delete_chunk_in_a_full_cache),
         TEST(test_cache_smaller_than_an_element),
         TEST(test_lone_read_fetches_a_part),
         TEST(test_part_of_a_hole),
