@@ -85,7 +85,8 @@ struct cache {
     uint64_t dirty_bytes;
     uint64_t putting_bytes;            /* of dirty_bytes: in chunks whose put is queued or under way */
     uint64_t guess_bytes;              /* buffers fetched ahead and not read yet, in flight or in memory */
-    uint64_t spare;                    /* what blocks leave free for write-back */
+    uint64_t spare;                    /* what blocks leave free for write-back: for the largest chunk that was ever
+                                          written, at most three quarters of `limit` (reserve_spare()) */
     unsigned scratches;                /* buffers in which write-back assembles a chunk */
     uint64_t flush_round;
     bool stopping;
