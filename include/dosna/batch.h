@@ -44,6 +44,15 @@ typedef int (*dn_part_fn)(void *arg, const struct dn_part *part);
 DN_API int dn_each_chunk(dn_dataset *dataset, dn_part_fn fn, void *arg, uint64_t *done);
 
 /**
+ * The same for those chunks alone that are stored when it begins, in about the order of their numbers; where the store
+ * cannot list them, for each chunk of the grid, stored or not. What is dirty is flushed first. Its memory is bounded,
+ * and the number of requests goes with what is stored where the store can list that.
+ *
+ * @return as dn_each_chunk()
+ */
+DN_API int dn_each_stored(dn_dataset *dataset, dn_part_fn fn, void *arg);
+
+/**
  * Call fn(arg, i) for each i below `n`, as dn_each_chunk() does for chunks, but never shared out in a team: for what
  * waits for the store many times, such as opening many datasets.
  *

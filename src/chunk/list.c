@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Which chunks are stored; where the store cannot tell, each is asked about, many at once. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "batch.h"
 #include "cache.h"
 #include "checked.h"
+#include "clock.h"
 
 #define AT_A_TIME 1024
 
@@ -67,4 +69,72 @@ int cache_list_chunks(struct cache_dataset *dataset, dn_chunk_fn fn, void *arg)
     int result = store_list_chunks(dataset->store, pass_on, &listing);
 
     return result == -ENOTSUP && !listing.begun ? list_by_asking(dataset, fn, arg) : result;
+}
+
+/* A listing has any order and any length: when the memory is full, the upper half goes. */
+struct lowest {
+    const struct grid *grid;
+    uint64_t *number;
+    size_t count, room;
+    uint64_t from, to; /* which are wanted */
+};
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* What is listed while it changes may be there twice. */
+static void sort_lowest(struct lowest *lowest)
+{
+    uint64_t *number = lowest->number;
+    size_t count = 0;
+
+    qsort(number, lowest->count, sizeof *number, compare_numbers);
+    for (size_t i = 0; i < lowest->count; i++)
+        if (count == 0 || number[i] != number[count - 1])
+            number[count++] = number[i];
+    lowest->count = count;
+}
+
+static void halve_lowest(struct lowest *lowest)
+{
+    size_t half = lowest->room / 2;
+
+    sort_lowest(lowest);
+    if (lowest->count <= half)
+        return;
+    lowest->to = lowest->number[half];
+    lowest->count = half;
+}
+
+static int note_lowest(void *arg, const uint64_t *index, int ndim)
+{
+    struct lowest *lowest = arg;
+    uint64_t number = grid_chunk_number(lowest->grid, index);
+
+    (void)ndim;
+    if (clock_cancelled())
+        return dn_fail(-EINTR, "interrupted");
+    if (number < lowest->from || number >= lowest->to)
+        return 0;
+    if (lowest->count == lowest->room)
+        halve_lowest(lowest);
+    if (number < lowest->to)
+        lowest->number[lowest->count++] = number;
+    return 0;
+}
+
+int cache_list_from(struct cache_dataset *dataset, uint64_t from, uint64_t *numbers, size_t room, size_t *count,
+                    uint64_t *next)
+{
+    struct lowest lowest = {&dataset->whole, numbers, 0, room, from, UINT64_MAX};
+    int error = store_list_chunks(dataset->store, note_lowest, &lowest);
+
+    sort_lowest(&lowest);
+    *count = lowest.count;
+    *next = lowest.to;
+    return error;
 }

@@ -12,7 +12,7 @@ struct findings {
     dn_dataset *dataset;
     struct progress *progress;
     pthread_mutex_t lock; /* guards what follows, and the output */
-    uint64_t stored, missing, wrong_length, damaged, strays;
+    uint64_t stored, wrong_length, damaged, strays;
     bool strays_unknown;
     uint64_t lines;
 };
@@ -65,7 +65,6 @@ static void note_part(struct findings *findings, const struct dn_part *part, int
 
     pthread_mutex_lock(&findings->lock);
     findings->stored += error != -ENOENT;
-    findings->missing += error == -ENOENT;
     findings->damaged += error == -EIO;
     if (error == -EIO)
         report_line(findings, "damaged", part_text(part, index), why);
@@ -120,18 +119,19 @@ static int summarise(const struct findings *findings)
 {
     bool repaired = has_option(findings->cli, OPT_REPAIR);
     uint64_t bad = findings->damaged + findings->wrong_length + (repaired ? 0 : findings->strays);
+    uint64_t missing = dn_desc_chunks(dn_describe(findings->dataset)) - findings->stored;
     char strays[24];
 
     snprintf(strays, sizeof strays, "%" PRIu64, findings->strays);
     if (findings->cli->json)
         printf("], \"stored\": %" PRIu64 ", \"missing\": %" PRIu64 ", \"wrong_length\": %" PRIu64
                ", \"damaged\": %" PRIu64 ", \"strays\": %s}\n",
-               findings->stored, findings->missing, findings->wrong_length, findings->damaged,
+               findings->stored, missing, findings->wrong_length, findings->damaged,
                findings->strays_unknown ? "null" : strays);
     else
         printf("%" PRIu64 " chunks stored, %" PRIu64 " missing (they read as the fill value), %" PRIu64
                " of wrong length, %" PRIu64 " damaged, %s strays\n",
-               findings->stored, findings->missing, findings->wrong_length, findings->damaged,
+               findings->stored, missing, findings->wrong_length, findings->damaged,
                findings->strays_unknown ? "an unknown number of" : strays);
     return bad ? dn_fail(-EIO, "%s has %" PRIu64 " bad or stray chunks", dn_name(findings->dataset), bad) : 0;
 }
@@ -156,7 +156,7 @@ int cmd_check(struct cli *cli)
     if (cli->json)
         fputs("{\"findings\": [", stdout);
     findings.progress = progress_start(cli, "check", dn_desc_nbytes(dn_describe(findings.dataset)));
-    error = dn_each_chunk(findings.dataset, check_part, &findings, NULL);
+    error = dn_each_stored(findings.dataset, check_part, &findings);
     progress_end(findings.progress);
     if (!error)
         error = check_strays(&findings);

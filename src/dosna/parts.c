@@ -199,68 +199,113 @@ int dn_apply(dn_dataset *dataset, dn_map_fn fn, void *arg, uint64_t *done)
     return dn_map(dataset, dataset, fn, arg, done);
 }
 
+/* ---- stored chunks --------------------------------------------------------------------------------- */
+
+/* Numbers of chunks that are in memory at a time: 64 MiB. */
+#define LISTED_MAX ((size_t)8 << 20)
+
+struct listed {
+    uint64_t *number;
+    size_t count, room;
+    uint64_t from, next; /* of this pass and the one after it */
+    int (*fn)(void *arg, uint64_t number);
+    void *arg;
+};
+
+static int do_listed(void *arg, uint64_t i)
+{
+    const struct listed *listed = arg;
+
+    return listed->fn(listed->arg, listed->number[i]);
+}
+
+static int do_unlisted(void *arg, uint64_t i)
+{
+    const struct listed *listed = arg;
+
+    return listed->fn(listed->arg, listed->from + i);
+}
+
+/* Collective. Every rank lists for itself: the same chunks in the same order, as nobody may write meanwhile. */
+static int do_pass(dn_dataset *dataset, struct listed *listed, int error)
+{
+    dn_connection *conn = dataset->conn;
+    uint64_t unlisted, n;
+
+    if (!error)
+        error = cache_list_from(dataset->cached, listed->from, listed->number, listed->room, &listed->count,
+                                &listed->next);
+    unlisted = error == -ENOTSUP;
+    error = dn_agree(conn, unlisted ? 0 : error, &unlisted);
+    if (error)
+        return error;
+    if (unlisted)
+        listed->next = UINT64_MAX;
+    n = unlisted ? dataset->cached->whole.nchunks - listed->from : listed->count;
+    return share_out(conn, n, jobs_at_once(conn), unlisted ? do_unlisted : do_listed, NULL, listed, NULL);
+}
+
+/* Collective: fn(arg, number) for each stored chunk, or for each of the grid where the store has no listing. */
+static int each_stored(dn_dataset *dataset, int (*fn)(void *arg, uint64_t number), void *arg)
+{
+    struct listed listed = {.room = min_u64(dataset->cached->whole.nchunks, LISTED_MAX) + 1, .fn = fn, .arg = arg};
+    uint64_t more;
+    int error = dn_flush(dataset);
+
+    listed.number = malloc(listed.room * sizeof *listed.number);
+    if (!listed.number && !error)
+        error = dn_fail(-ENOMEM, "no memory for a list of chunks");
+    do {
+        listed.next = UINT64_MAX;
+        error = do_pass(dataset, &listed, error);
+        listed.from = listed.next;
+        more = listed.from != UINT64_MAX;
+        error = dn_agree(dataset->conn, error, &more);
+    } while (!error && more);
+    free(listed.number);
+    return error;
+}
+
+int dn_each_stored(dn_dataset *dataset, dn_part_fn fn, void *arg)
+{
+    struct each each = {.dataset = dataset, .part_fn = fn, .arg = arg};
+
+    return each_stored(dataset, each_part, &each);
+}
+
 /* ---- clone ------------------------------------------------------------------------------------------ */
 
 struct clone {
     dn_dataset *from, *to;
-    uint64_t *numbers; /* of the chunks that are stored */
-    size_t count, room;
+    _Atomic uint64_t copied;
 };
 
-static int note_chunk(void *arg, const uint64_t *index, int ndim)
+/* A chunk that is not there was never stored, or deleted by somebody meanwhile. */
+static int copy_chunk(void *arg, uint64_t number)
 {
     struct clone *clone = arg;
-    uint64_t *numbers = clone->numbers;
-    (void)ndim;
-
-    if (clone->count == clone->room) {
-        clone->room = clone->room ? 2 * clone->room : 1024;
-        numbers = reallocarray(numbers, clone->room, sizeof *numbers);
-        if (!numbers)
-            return dn_fail(-ENOMEM, "no memory for a list of %zu chunks", clone->room);
-        clone->numbers = numbers;
-    }
-    numbers[clone->count++] = grid_chunk_number(&clone->from->cached->grid, index);
-    return 0;
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-/* A chunk that is gone meanwhile was deleted by somebody. */
-static int copy_listed(void *arg, uint64_t i)
-{
-    const struct clone *clone = arg;
     uint64_t index[DN_MAX_NDIM];
-    struct dn_chunk_id id = {clone->numbers[i], index, clone->from->cached->grid.ndim};
+    struct dn_chunk_id id = {number, index, clone->from->cached->grid.ndim};
     int error;
 
-    grid_chunk_index(&clone->from->cached->grid, id.flat, index);
+    grid_chunk_index(&clone->from->cached->grid, number, index);
     error = store_copy_chunk(clone->from->cached->store, clone->to->cached->store, &id);
+    if (!error)
+        atomic_fetch_add(&clone->copied, 1);
     return error == -ENOENT ? 0 : error;
 }
 
-static int flush_clone(void *arg)
-{
-    return store_flush(((struct clone *)arg)->to->cached->store);
-}
-
-/* Every rank lists for itself: the same chunks in the same order, as nobody may write meanwhile. */
 static int copy_chunks(struct clone *clone, uint64_t *done)
 {
-    dn_connection *conn = clone->from->conn;
-    int error = dn_chunk_list(clone->from, note_chunk, clone);
+    int error = each_stored(clone->from, copy_chunk, clone);
+    uint64_t copied = atomic_load(&clone->copied);
 
-    error = dn_agree(conn, error, NULL);
-    if (error)
-        return error;
-    if (clone->count)
-        qsort(clone->numbers, clone->count, sizeof *clone->numbers, compare_numbers);
-    return share_out(conn, clone->count, jobs_at_once(conn), copy_listed, flush_clone, clone, done);
+    if (!error)
+        error = store_flush(clone->to->cached->store);
+    error = dn_agree(clone->from->conn, error, &copied);
+    if (done)
+        *done = copied;
+    return error;
 }
 
 /* Whatever made the clone fail, be it the cancel hook. */
@@ -291,7 +336,6 @@ int dn_clone(dn_connection *conn, const char *from, const char *to, bool data, u
         error = dn_agree(conn, dn_open(conn, to, &clone.to), NULL);
     if (!error && data)
         error = copy_chunks(&clone, done);
-    free(clone.numbers);
     if (clone.to)
         dn_close(clone.to);
     if (clone.from) {

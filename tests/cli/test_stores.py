@@ -83,6 +83,16 @@ class Check(cases.Case):
         self.assertEqual(self.check()[:2], (0, {**found, "strays": 0}))
         self.assert_same(self.pool.stored.load(self.a), self.data)
 
+    def test_few_chunks_of_many(self):
+        """What is asked goes with what is stored, where the store can list that."""
+        giant = self.name("giant")
+        self.ok("create", giant, "--shape", "100000,1000", "--dtype", "|u1", "--chunk-size", "1,1")
+        self.addCleanup(self.pool.stored.remove, giant)
+        for row in (0, 7, 99999):
+            self.ok("set", giant, f"[{row}, 999]", "5")
+        found = json.loads(self.ok("check", giant, "--json"))
+        self.assertEqual((found["stored"], found["missing"]), (3, 10**8 - 3))
+
     def test_clone_is_of_the_stored_bytes(self):
         b = self.name("b")
         self.pool.stored.remove_chunk(self.a, (0, 1))

@@ -7,10 +7,11 @@
 
 #include <cmocka.h>
 
+#include "connection.h"
 #include "fault.h"
-#include <dosna/dosna.h>
+#include <dosna/batch.h>
 #include <errno.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 
 #define CHUNKS 3000 /* more than are asked about in one round */
 
@@ -147,13 +148,111 @@ static void test_deleted(void **state)
     assert_in_range(fault_most_running(&control, FAULT_DELETE_CHUNK), 2, 4);
 }
 
+/* With memory for `room` numbers at a time. */
+static void list_all(size_t room)
+{
+    uint64_t numbers[CHUNKS + 1], from = 0, expected = 0;
+    size_t count, listings = 0;
+
+    for (; from != UINT64_MAX; listings++) {
+        uint64_t before = from;
+
+        assert_int_equal(cache_list_from(set->cached, before, numbers, room, &count, &from), 0);
+        assert_true(from == UINT64_MAX || count >= room / 2);
+        for (size_t i = 0; i < count; i++, expected++) {
+            while (!is_stored(expected))
+                expected++;
+            assert_int_equal(numbers[i], expected);
+            assert_in_range(numbers[i], before, from - 1);
+        }
+    }
+    while (expected < CHUNKS && !is_stored(expected))
+        expected++;
+    assert_int_equal(expected, CHUNKS);
+    assert_int_equal(fault_calls(&control, FAULT_LIST_CHUNKS), listings);
+    fault_reset_counts(&control);
+}
+
+static void test_listed_in_order(void **state)
+{
+    static const size_t rooms[] = {2, 3, 100, 428, 429, 430, CHUNKS + 1};
+
+    (void)state;
+    fault_reset_counts(&control);
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+        list_all(rooms[i]);
+}
+
+static bool yes(void *arg)
+{
+    (void)arg;
+    return true;
+}
+
+static void test_interrupted(void **state)
+{
+    uint64_t numbers[CHUNKS], next;
+    size_t count;
+
+    (void)state;
+    dn_cancel_hook(yes, NULL);
+    assert_int_equal(cache_list_from(set->cached, 0, numbers, CHUNKS, &count, &next), -EINTR);
+    dn_cancel_hook(NULL, NULL);
+}
+
+struct done {
+    _Atomic int count[CHUNKS];
+};
+
+static int count_part(void *arg, const struct dn_part *part)
+{
+    struct done *done = arg;
+
+    done->count[part->number]++;
+    return 0;
+}
+
+static void test_each_stored(void **state)
+{
+    struct done listed = {0}, unlisted = {0};
+
+    (void)state;
+    assert_int_equal(dn_chunk_set(set, (uint64_t[]){0, 0}, "x"), 0); /* still dirty */
+    assert_int_equal(dn_each_stored(set, count_part, &listed), 0);
+    assert_int_equal(fault_calls(&control, FAULT_HAS_CHUNK), 0);
+    fault_fail(&control, FAULT_LIST_CHUNKS, 1, 0, -ENOTSUP);
+    assert_int_equal(dn_each_stored(set, count_part, &unlisted), 0);
+    for (uint64_t i = 0; i < CHUNKS; i++) {
+        assert_int_equal(listed.count[i], i == 0 || is_stored(i));
+        assert_int_equal(unlisted.count[i], 1);
+    }
+    fault_fail(&control, FAULT_LIST_CHUNKS, 1, 0, -EACCES);
+    assert_int_equal(dn_each_stored(set, count_part, &listed), -EACCES);
+}
+
+/* One request for each chunk of the grid, not two. */
+static void test_clone_without_listing(void **state)
+{
+    uint64_t copied, stored = 0;
+
+    (void)state;
+    for (uint64_t i = 0; i < CHUNKS; i++)
+        stored += is_stored(i);
+    fault_fail(&control, FAULT_LIST_CHUNKS, 1, 0, -ENOTSUP);
+    assert_int_equal(dn_clone(conn, "set", "clone", true, &copied), 0);
+    assert_int_equal(copied, stored);
+    assert_int_equal(fault_calls(&control, FAULT_COPY), CHUNKS);
+    assert_int_equal(fault_calls(&control, FAULT_HAS_CHUNK), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_asked_for_each), TEST(test_listed), TEST(test_many_at_once), TEST(test_stops),
-        TEST(test_fails), TEST(test_deleted),
+        TEST(test_fails), TEST(test_deleted), TEST(test_listed_in_order), TEST(test_interrupted),
+        TEST(test_each_stored), TEST(test_clone_without_listing),
     };
 
     return cmocka_run_group_tests_name("list", tests, NULL, NULL);
