@@ -8,7 +8,7 @@
  * since damaged files can crash it.
  *
  * A chunk is replaced by renaming a complete file over it. Nobody syncs each file: flush() syncs the
- * whole file system once for all chunks written before.
+ * whole file system once for all chunks written before (hdf5_sync.h).
  */
 #include "chunk_index.h"
 #include "hdf5_chunk.h"
@@ -16,6 +16,7 @@
 #include "hdf5_helper.h"
 #include "hdf5_meta.h"
 #include "hdf5_strays.h"
+#include "hdf5_sync.h"
 #include <dosna/backend.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -50,8 +51,7 @@ struct dataset {
     char *name;
     struct dn_desc desc;
     struct hdf5_chunks chunks;
-    pthread_mutex_t flush_lock; /* whoever finds nothing to flush has waited for who took it */
-    atomic_bool unsynced;
+    struct hdf5_sync sync;
 };
 
 static void close_fd(int *fd)
@@ -198,7 +198,7 @@ static int hdf5_open_dataset(void *arg, const char *name, void **out, struct dn_
         (r = dn_desc_copy(desc, &dataset->desc)) < 0)
         goto out;
     hdf5_chunks_init(&dataset->chunks, &dataset->desc);
-    pthread_mutex_init(&dataset->flush_lock, NULL);
+    hdf5_sync_init(&dataset->sync);
     dataset->dir = dir;
     dir = -1;
     *out = dataset;
@@ -216,7 +216,7 @@ static void hdf5_close_dataset(void *arg)
 {
     struct dataset *dataset = arg;
 
-    pthread_mutex_destroy(&dataset->flush_lock);
+    hdf5_sync_clear(&dataset->sync);
     hdf5_chunks_clear(&dataset->chunks);
     dn_desc_clear(&dataset->desc);
     close(dataset->dir);
@@ -358,8 +358,8 @@ static int hdf5_read_chunk(void *arg, const struct dn_chunk_id *id, uint64_t off
 }
 
 /* The end of a write: the temporary file takes the chunk's name, or goes if `r` says that writing it failed. */
-static int put_in_place(struct dataset *dataset, int fd, const char *temporary, const char *file, int r,
-                        struct dn_version *version)
+static int put_in_place(struct dataset *dataset, const struct dn_chunk_id *id, int fd, const char *temporary,
+                        const char *file, int r, struct dn_version *version)
 {
     struct stat st;
 
@@ -372,10 +372,9 @@ static int put_in_place(struct dataset *dataset, int fd, const char *temporary, 
         unlinkat(dataset->dir, temporary, 0);
         return r;
     }
-    dataset->unsynced = true;
     if (version != NULL)
         make_version(&st, version);
-    return 0;
+    return hdf5_sync_written(&dataset->sync, dataset->dir, id);
 }
 
 static int hdf5_write_chunk(void *arg, const struct dn_chunk_id *id, uint64_t offset, const void *buffer,
@@ -395,7 +394,7 @@ static int hdf5_write_chunk(void *arg, const struct dn_chunk_id *id, uint64_t of
     r = hdf5_chunks_write(&dataset->chunks, fd, buffer);
     if (r < 0)
         chunk_fail(dataset, file, r, dn_error_text(r));
-    return put_in_place(dataset, fd, temporary, file, r, version);
+    return put_in_place(dataset, id, fd, temporary, file, r, version);
 }
 
 /* The same bytes, so that what the file is of, header and all, stays what it was. */
@@ -430,7 +429,7 @@ static int hdf5_copy_chunk(void *arg, void *to, const struct dn_chunk_id *id)
     r = copy_file(source, fd, (uint64_t)st.st_size);
     if (r < 0)
         chunk_fail(dataset, file, r, strerror(-r));
-    return put_in_place(dataset, fd, temporary, file, r, NULL);
+    return put_in_place(dataset, id, fd, temporary, file, r, NULL);
 }
 
 static int hdf5_delete_chunk(void *arg, const struct dn_chunk_id *id)
@@ -441,7 +440,7 @@ static int hdf5_delete_chunk(void *arg, const struct dn_chunk_id *id)
     hdf5_chunk_name(id, file);
     if (unlinkat(dataset->dir, file, 0) < 0)
         return chunk_fail(dataset, file, -errno, strerror(errno));
-    dataset->unsynced = true;
+    hdf5_sync_removed(&dataset->sync, id);
     return 0;
 }
 
@@ -513,23 +512,15 @@ static int hdf5_delete_strays(void *arg)
     int removed = 0, r = hdf5_strays_remove(dataset->dir, &dataset->desc, &removed);
 
     if (removed > 0)
-        dataset->unsynced = true;
+        hdf5_sync_removed(&dataset->sync, NULL);
     return r;
 }
 
 static int hdf5_flush(void *arg)
 {
     struct dataset *dataset = arg;
-    int r = 0;
 
-    pthread_mutex_lock(&dataset->flush_lock);
-    if (atomic_exchange(&dataset->unsynced, false) &&
-        (syncfs(dataset->dir) < 0 || fsync(dataset->dir) < 0)) {
-        r = dn_fail(-errno, "%s: storing to disk: %s", dataset->name, strerror(errno));
-        dataset->unsynced = true;
-    }
-    pthread_mutex_unlock(&dataset->flush_lock);
-    return r;
+    return hdf5_sync_flush(&dataset->sync, dataset->dir);
 }
 
 extern const struct dn_backend dn_backend_hdf5;

@@ -188,7 +188,8 @@ struct dn_backend {
     /** Remove stray chunks: those of this dataset's name outside its grid, and temporary objects that are so old
      *  that their writer is no more. Absent: there are none. */
     int (*delete_strays)(void *dataset);
-    /** All writes and deletes that returned before are durable. Absent: they are when they return. */
+    /** All writes and deletes that returned before are durable. Absent: they are when they return. If some of them were
+     *  lost for good, it keeps failing until those chunks are written or deleted again. */
     int (*flush)(void *dataset);
     /** Absent: unknown. */
     int (*usage)(void *conn, struct dn_usage *out);

@@ -72,10 +72,11 @@ void dataset_free(dn_dataset *dataset)
 
 static bool is_dirty(const dn_dataset *dataset)
 {
+    const struct cache_dataset *cached = dataset->cached;
     bool dirty;
 
     pthread_mutex_lock(&dataset->conn->cache->lock);
-    dirty = dataset->cached->dirty || dataset->cached->busy || dataset->cached->void_from != UINT64_MAX;
+    dirty = cached->dirty || cached->busy || cached->void_from != UINT64_MAX || cached->flushed < cached->changes;
     pthread_mutex_unlock(&dataset->conn->cache->lock);
     return dirty;
 }

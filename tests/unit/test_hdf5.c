@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hdf5_sync.h"
 #include "random.h"
 
 extern const struct dn_backend dn_backend_hdf5;
@@ -1089,6 +1090,152 @@ static void test_versions(void **test_state)
     give_back(dataset, &desc);
 }
 
+/* ---- syncs that fail --------------------------------------------------------------------------- */
+
+static _Atomic unsigned syncs, failing_syncs;
+static void (*during_sync)(void);
+
+int __wrap_syncfs(int fd);
+
+int __wrap_syncfs(int fd)
+{
+    (void)fd;
+    syncs++;
+    if (during_sync)
+        during_sync();
+    if (!failing_syncs)
+        return 0;
+    failing_syncs--;
+    errno = ENOSPC;
+    return -1;
+}
+
+static void *written_to;
+
+static int write_number(uint64_t row, uint64_t column)
+{
+    static const unsigned char bytes[SIDE * SIDE] = {1};
+    uint64_t index[2] = {row, column};
+    struct dn_chunk_id id = {3 * row + column, index, 2};
+
+    return hdf5->write_chunk(written_to, &id, 0, bytes, sizeof(bytes), NULL);
+}
+
+static int delete_number(uint64_t row, uint64_t column)
+{
+    uint64_t index[2] = {row, column};
+    struct dn_chunk_id id = {3 * row + column, index, 2};
+
+    return hdf5->delete_chunk(written_to, &id);
+}
+
+/* The kernel says it once: the flush goes on saying it until what was lost is written or deleted again. */
+static void test_failed_sync(void **test_state)
+{
+    struct dn_desc desc;
+    (void)test_state;
+
+    written_to = make("d", "|u1", 3 * SIDE, "0", &desc);
+    assert_int_equal(write_number(0, 0), 0);
+    assert_int_equal(hdf5->flush(written_to), 0);
+    assert_int_equal(write_number(0, 1), 0);
+    assert_int_equal(write_number(2, 2), 0);
+    failing_syncs = 1;
+    assert_int_equal(hdf5->flush(written_to), -ENOSPC);
+    assert_int_equal(hdf5->flush(written_to), -ENOSPC);
+    assert_int_equal(write_number(0, 0), 0); /* it was not lost */
+    assert_int_equal(hdf5->flush(written_to), -ENOSPC);
+    assert_non_null(strstr(dn_error_text(-ENOSPC), "2 chunks written before were lost"));
+    assert_int_equal(write_number(0, 1), 0);
+    assert_int_equal(hdf5->flush(written_to), -ENOSPC);
+    assert_int_equal(delete_number(2, 2), 0);
+    assert_int_equal(hdf5->flush(written_to), 0);
+    assert_int_equal(hdf5->flush(written_to), 0);
+    give_back(written_to, &desc);
+}
+
+static void test_failed_sync_of_a_deletion(void **test_state)
+{
+    struct dn_desc desc;
+    (void)test_state;
+
+    written_to = make("d", "|u1", 3 * SIDE, "0", &desc);
+    assert_int_equal(write_number(0, 0), 0);
+    assert_int_equal(delete_number(0, 0), 0);
+    failing_syncs = 1;
+    syncs = 0;
+    assert_int_equal(hdf5->flush(written_to), -ENOSPC);
+    assert_int_equal(hdf5->flush(written_to), 0); /* nothing is lost, and the deletion is synced now */
+    assert_int_equal(hdf5->flush(written_to), 0);
+    assert_int_equal(syncs, 2);
+    give_back(written_to, &desc);
+}
+
+static void write_meanwhile(void)
+{
+    during_sync = NULL;
+    assert_int_equal(write_number(0, 0), 0);
+}
+
+/* What is written again while the sync that fails runs is not lost, but not synced either. */
+static void test_write_during_failed_sync(void **test_state)
+{
+    struct dn_desc desc;
+    (void)test_state;
+
+    written_to = make("d", "|u1", 3 * SIDE, "0", &desc);
+    assert_int_equal(write_number(0, 0), 0);
+    failing_syncs = 1;
+    during_sync = write_meanwhile;
+    assert_int_equal(hdf5->flush(written_to), -ENOSPC);
+    syncs = 0;
+    assert_int_equal(hdf5->flush(written_to), 0);
+    assert_int_equal(syncs, 1);
+    give_back(written_to, &desc);
+}
+
+/* However much is written between two flushes, what is remembered is bounded. */
+static void test_many_writes_between_flushes(void **test_state)
+{
+    struct hdf5_sync sync;
+    struct dn_chunk_id id = {0};
+    int dir = open(at(""), O_RDONLY | O_DIRECTORY);
+    (void)test_state;
+
+    hdf5_sync_init(&sync);
+    syncs = 0;
+    for (id.flat = 0; id.flat < 3 * HDF5_SYNC_WRITES + 1; id.flat++) {
+        if (id.flat == HDF5_SYNC_WRITES)
+            failing_syncs = 1; /* the second one, which nobody asked for */
+        assert_int_equal(hdf5_sync_written(&sync, dir, &id), 0);
+    }
+    assert_int_equal(syncs, 3);
+    assert_int_equal(sync.written.count, 1);
+    assert_int_equal(hdf5_sync_flush(&sync, dir), -ENOSPC);
+    assert_int_equal(sync.lost.count, HDF5_SYNC_WRITES);
+    hdf5_sync_clear(&sync);
+    close(dir);
+}
+
+static void test_too_much_lost(void **test_state)
+{
+    struct hdf5_sync sync;
+    struct dn_chunk_id id = {0};
+    int dir = open(at(""), O_RDONLY | O_DIRECTORY);
+    (void)test_state;
+
+    hdf5_sync_init(&sync);
+    failing_syncs = HDF5_SYNC_LOST / HDF5_SYNC_WRITES + 1;
+    while (failing_syncs) {
+        assert_int_equal(hdf5_sync_written(&sync, dir, &id), 0);
+        id.flat++;
+    }
+    assert_true(sync.all_lost);
+    assert_int_equal(hdf5_sync_flush(&sync, dir), -ENOSPC);
+    hdf5_sync_clear(&sync);
+    close(dir);
+}
+
 /* ---- threads ---------------------------------------------------------------------------------- */
 
 #define THREADS 4
@@ -1159,6 +1306,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rename, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_described_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_versions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_failed_sync, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_failed_sync_of_a_deletion, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_write_during_failed_sync, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_writes_between_flushes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_too_much_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
     };
 
