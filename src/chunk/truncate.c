@@ -94,6 +94,7 @@ struct sweep {
     const struct grid *grid;
     uint64_t mark;                 /* the truncation */
     uint64_t first;                /* no chunk before this one has a byte beyond the mark */
+    uint64_t end;                  /* of the chunks that are listed to be cut */
     uint64_t *listed;              /* chunks; NULL: all from `first` on */
     uint64_t count;                /* of either */
     _Atomic bool skipped;          /* a put was in the way */
@@ -213,7 +214,7 @@ static int delete_beyond(struct sweep *sweep)
 {
     int error;
 
-    sweep->listed = malloc(min_u64(sweep->grid->nchunks, AT_A_TIME) * sizeof *sweep->listed);
+    sweep->listed = malloc(AT_A_TIME * sizeof *sweep->listed);
     if (!sweep->listed)
         return dn_fail(-ENOMEM, "out of memory");
     error = delete_listed(sweep);
@@ -259,7 +260,7 @@ static int cut_stored(struct sweep *sweep, uint64_t chunk)
 static int cut_one(void *arg, uint64_t i)
 {
     struct sweep *sweep = arg;
-    uint64_t chunk = sweep->first + i, lo = mark_in(sweep, chunk);
+    uint64_t chunk = sweep->listed ? sweep->listed[i] : sweep->first + i, lo = mark_in(sweep, chunk);
     int error;
 
     if (lo == 0 || lo == sweep->grid->chunk_nbytes || !claim(sweep, chunk))
@@ -267,6 +268,83 @@ static int cut_one(void *arg, uint64_t i)
     error = cut_stored(sweep, chunk);
     release(sweep, chunk);
     return error;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Keep the lower half of what is listed, each chunk once: a store may name it twice. */
+static void keep_half(struct sweep *sweep)
+{
+    uint64_t *listed = sweep->listed, count = 0;
+
+    qsort(listed, sweep->count, sizeof *listed, by_number);
+    for (uint64_t i = 0; i < sweep->count; i++) {
+        if (!count || listed[i] != listed[count - 1])
+            listed[count++] = listed[i];
+    }
+    if (count > AT_A_TIME / 2) {
+        count = AT_A_TIME / 2;
+        sweep->end = listed[count];
+    }
+    sweep->count = count;
+}
+
+/* Chunks below `end` with bytes on both sides of the mark. Too many: the lower half, and `end` is lower. */
+static int note_crossed(void *arg, const uint64_t *index, int ndim)
+{
+    struct sweep *sweep = arg;
+    uint64_t chunk = grid_chunk_number(sweep->grid, index), lo;
+
+    (void)ndim;
+    if (chunk < sweep->first || chunk >= sweep->end)
+        return 0;
+    lo = mark_in(sweep, chunk);
+    if (lo == 0 || lo == sweep->grid->chunk_nbytes)
+        return 0;
+    sweep->listed[sweep->count++] = chunk;
+    if (sweep->count == AT_A_TIME)
+        keep_half(sweep);
+    return 0;
+}
+
+/* Of the chunks [first, end), those that are stored: lists again for each AT_A_TIME / 2 of them. */
+static int cut_listed(struct sweep *sweep, uint64_t end)
+{
+    uint64_t first = sweep->first;
+    int error = 0;
+
+    for (; sweep->first < end && !error; sweep->first = sweep->end) {
+        sweep->count = 0;
+        sweep->end = end;
+        error = store_list_chunks(sweep->store, note_crossed, sweep);
+        if (!error)
+            error = batch_run(sweep->cache->pool, sweep->count, cut_one, sweep);
+    }
+    sweep->first = first;
+    return error;
+}
+
+/* Chunks of the mark's layer, as many as can be asked for at once, or those that are stored. */
+static int cut_layer(struct sweep *sweep, uint64_t layer)
+{
+    int error = -ENOTSUP;
+
+    if (sweep->mark % (sweep->grid->chunk[0] * sweep->grid->stride[0]) == 0)
+        return 0;
+    if (layer > max_u64(pool_threads(sweep->cache->pool), 1)) {
+        sweep->listed = malloc(AT_A_TIME * sizeof *sweep->listed);
+        if (!sweep->listed)
+            return dn_fail(-ENOMEM, "out of memory");
+        error = cut_listed(sweep, sweep->first + layer);
+        free(sweep->listed);
+        sweep->listed = NULL;
+    }
+    return error == -ENOTSUP ? batch_run(sweep->cache->pool, layer, cut_one, sweep) : error;
 }
 
 /* ---- settling ----------------------------------------------------------------------------------- */
@@ -286,7 +364,7 @@ static int sweep_once(struct sweep *sweep)
     int error;
 
     sweep->skipped = false;
-    error = batch_run(sweep->cache->pool, layer, cut_one, sweep);
+    error = cut_layer(sweep, layer);
     return error ? error : delete_beyond(sweep);
 }
 

@@ -135,18 +135,23 @@ static void put_all_behind(void)
     fault_reset_counts(&control);
 }
 
-/* One byte as the store has it; -1: the chunk is not stored. */
-static int stored_byte(uint64_t offset)
+/* One byte of a chunk as the store has it; -1: the chunk is not stored. */
+static int stored_in(uint64_t chunk, uint64_t at)
 {
     uint64_t index[DN_MAX_NDIM];
-    struct dn_chunk_id id = id_of(offset / CHUNK, index);
+    struct dn_chunk_id id = id_of(chunk, index);
     unsigned char byte;
-    int error = store_read(behind, &id, offset % CHUNK, &byte, 1, NULL);
+    int error = store_read(behind, &id, at, &byte, 1, NULL);
 
     if (error == -ENOENT)
         return -1;
     assert_int_equal(error, 0);
     return byte;
+}
+
+static int stored_byte(uint64_t offset)
+{
+    return stored_in(offset / CHUNK, offset % CHUNK);
 }
 
 static void write_bytes(uint64_t offset, uint64_t n, int value)
@@ -746,6 +751,45 @@ static void test_truncate_and_rewrite_piecemeal(void **state)
             set_up(NULL);
         }
     }
+}
+
+/* A mark that goes through a layer of many chunks: only those that are stored cost requests. */
+static void test_truncate_through_a_layer(void **state)
+{
+    const uint64_t width = 100000, mark = width + 5;
+
+    (void)state;
+    connect_to("");
+    make_set(2, (uint64_t[]){4, width}, (uint64_t[]){2, 1});
+    for (uint64_t i = 0; i < 9; i++)
+        put_behind(i * width / 5 + 1, (int)(10 + i)); /* the layer's 1, 20001, …, and four of the next */
+    fault_reset_counts(&control);
+    assert_int_equal(dn_truncate(set, mark), 0);
+    assert_int_equal(dn_flush(set), 0);
+    assert_calls(4, 4);
+    assert_int_equal(fault_calls(&control, FAULT_LIST_CHUNKS), 2);
+    assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 4);
+    assert_int_equal(stored_in(1, 1), 10);
+    assert_int_equal(stored_in(width / 5 + 1, 0), 11);
+    assert_int_equal(stored_in(width / 5 + 1, 1), 7);
+}
+
+static void test_truncate_through_more_than_are_listed_at_once(void **state)
+{
+    const uint64_t width = 100000;
+
+    (void)state;
+    connect_to("");
+    make_set(2, (uint64_t[]){2, width}, (uint64_t[]){2, 1});
+    for (uint64_t i = 0; i < width; i++)
+        put_behind(i, 10);
+    fault_reset_counts(&control);
+    assert_int_equal(dn_truncate(set, width + 5), 0);
+    assert_int_equal(dn_flush(set), 0);
+    assert_calls((unsigned)width - 5, (unsigned)width - 5);
+    assert_in_range(fault_calls(&control, FAULT_LIST_CHUNKS), 3, 6);
+    for (uint64_t i = 0; i < width; i += 7)
+        assert_int_equal(stored_in(i, 1), i < 5 ? 10 : 7);
 }
 
 static void test_failing_delete_is_tried_again(void **state)
@@ -1646,6 +1690,8 @@ int main(void)
         TEST(test_truncate_dirty),
         TEST(test_truncate_twice),
         TEST(test_truncate_and_rewrite_piecemeal),
+        TEST(test_truncate_through_a_layer),
+        TEST(test_truncate_through_more_than_are_listed_at_once),
         TEST(test_failing_delete_is_tried_again),
         TEST(test_delete_chunk_after_put),
         TEST(test_read_during_delete_chunk),
