@@ -37,7 +37,6 @@ struct share {
     uint64_t first, step;
     int (*fn)(void *arg, uint64_t item);
     void *arg;
-    struct clock_hook hook;
     _Atomic uint64_t done;
     _Atomic bool stopped; /* by another rank: whose error counts */
 };
@@ -56,9 +55,6 @@ static int do_item(void *arg, uint64_t i)
     struct share *share = arg;
     int result;
 
-    dn_cancel_hook(share->hook.cancelled, share->hook.arg);
-    if (clock_cancelled())
-        return dn_fail(-EINTR, "interrupted");
     if (is_stopped(share))
         return 0;
     result = share->fn(share->arg, share->first + i * share->step);
@@ -72,6 +68,7 @@ static int run_share(struct share *share, uint64_t n, unsigned at_once)
 {
     unsigned threads = (unsigned)min_u64(n, at_once);
     struct pool_hooks hooks = {store_thread_enter, store_thread_leave, share->conn->store};
+    struct clock_hook hook = clock_get_hook();
     struct pool *pool;
     int error = pool_create(threads > 1 ? threads + 1 : 0, &hooks, &pool);
 
@@ -80,7 +77,7 @@ static int run_share(struct share *share, uint64_t n, unsigned at_once)
     error = batch_run(pool, n, do_item, share);
     dn_cancel_hook(NULL, NULL);
     pool_destroy(pool, A_LIFETIME); /* nothing runs any more */
-    dn_cancel_hook(share->hook.cancelled, share->hook.arg);
+    dn_cancel_hook(hook.cancelled, hook.arg);
     return error;
 }
 
@@ -93,7 +90,7 @@ static int share_out(dn_connection *conn, uint64_t n, unsigned at_once, int (*fn
 {
     const struct dn_team *team = conn->team;
     struct share share = {.conn = conn, .step = team ? team->size : 1, .first = team ? team->rank : 0,
-                          .fn = fn, .arg = arg, .hook = clock_get_hook()};
+                          .fn = fn, .arg = arg};
     uint64_t mine = n > share.first ? ceil_div(n - share.first, share.step) : 0, sum;
     int error = run_share(&share, mine, at_once);
 
@@ -117,7 +114,7 @@ static unsigned jobs_at_once(const dn_connection *conn)
 
 int dn_each(dn_connection *conn, uint64_t n, int (*fn)(void *arg, uint64_t i), void *arg)
 {
-    struct share share = {.conn = conn, .step = 1, .fn = fn, .arg = arg, .hook = clock_get_hook()};
+    struct share share = {.conn = conn, .step = 1, .fn = fn, .arg = arg};
 
     return run_share(&share, n, jobs_at_once(conn));
 }

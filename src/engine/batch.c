@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <dosna/error.h>
+#include <dosna/dosna.h>
 
 #include "checked.h"
+#include "clock.h"
 
 struct batch {
     struct pool *pool;
@@ -20,6 +21,7 @@ struct batch {
     uint64_t n;
     int (*fn)(void *arg, uint64_t i);
     void *arg;
+    struct clock_hook hook; /* of the thread that waits */
     unsigned running; /* jobs not ended; guarded by lock, as are the fields below */
     int result;
     char text[DN_ERROR_MAX];
@@ -43,18 +45,22 @@ static void keep_first_error(struct batch *batch, int result)
 
 static void run_items(struct batch *batch)
 {
+    struct clock_hook own = clock_get_hook();
+
+    dn_cancel_hook(batch->hook.cancelled, batch->hook.arg);
     while (!atomic_load(&batch->stop)) {
         uint64_t i = atomic_fetch_add(&batch->next, 1);
         long waits = pool_waits_so_far();
         int result;
 
         if (i >= batch->n)
-            return;
-        result = batch->fn(batch->arg, i);
+            break;
+        result = clock_cancelled() ? dn_fail(-EINTR, "interrupted") : batch->fn(batch->arg, i);
         pool_note(batch->pool, pool_waits_so_far() != waits);
         if (result)
             keep_first_error(batch, result);
     }
+    dn_cancel_hook(own.cancelled, own.arg);
 }
 
 static void run_job(struct pool_job *job)
@@ -70,7 +76,7 @@ static void run_job(struct pool_job *job)
 
 int batch_run(struct pool *pool, uint64_t n, int (*fn)(void *arg, uint64_t i), void *arg)
 {
-    struct batch batch = {.pool = pool, .n = n, .fn = fn, .arg = arg};
+    struct batch batch = {.pool = pool, .n = n, .fn = fn, .arg = arg, .hook = clock_get_hook()};
     unsigned jobs = (unsigned)min_u64(n, pool_threads(pool));
     struct batch_job *job = NULL;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "call.h"
 
+#include "clock.h"
 #include <assert.h>
 #include <errno.h>
 
@@ -38,7 +39,8 @@ static int pass_name(void *arg, const char *name)
         return listing->stop;
     if (!name || !*name)
         return dn_fail(-EIO, "the store lists something without a name");
-    return listing->stop = listing->name_fn(listing->arg, name);
+    return listing->stop = clock_cancelled() ? dn_fail(-EINTR, "interrupted")
+                                             : listing->name_fn(listing->arg, name);
 }
 
 int store_list(struct store *store, dn_name_fn fn, void *arg)
@@ -77,7 +79,8 @@ static int pass_chunk(void *arg, const uint64_t *index, int ndim)
         return listing->stop;
     if (!chunk_in_grid(listing->dataset, index, ndim))
         return dn_fail(-EIO, "the store lists a chunk outside the grid");
-    return listing->stop = listing->chunk_fn(listing->arg, index, ndim);
+    return listing->stop = clock_cancelled() ? dn_fail(-EINTR, "interrupted")
+                                             : listing->chunk_fn(listing->arg, index, ndim);
 }
 
 int store_list_chunks(struct store_dataset *dataset, dn_chunk_fn fn, void *arg)

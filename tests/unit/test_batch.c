@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "batch.h"
-#include <dosna/error.h>
+#include <dosna/dosna.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -107,6 +107,30 @@ static void test_positive_result_stops(void **state)
     pool_destroy(pool, 30);
 }
 
+static bool enough(void *arg)
+{
+    return atomic_fetch_add((_Atomic unsigned *)arg, 1) >= 100;
+}
+
+/* Who waits is interrupted: what has not begun does not begin. And the pool's threads forget the hook. */
+static void test_cancelled(void **state)
+{
+    (void)state;
+    for (unsigned threads = 0; threads <= 4; threads += 4) {
+        struct pool *pool = make_pool(threads);
+        struct work work = {.fails_at = MOST};
+        _Atomic unsigned asked = 0;
+
+        dn_cancel_hook(enough, &asked);
+        assert_int_equal(batch_run(pool, MOST, count, &work), -EINTR);
+        assert_int_equal(work.total, 100);
+        dn_cancel_hook(NULL, NULL);
+        work = (struct work){.fails_at = MOST};
+        assert_int_equal(batch_run(pool, MOST, count, &work), 0);
+        assert_int_equal(pool_destroy(pool, 30), 0);
+    }
+}
+
 /* ---- side by side ------------------------------------------------------------------------------ */
 
 struct meeting {
@@ -149,6 +173,7 @@ int main(void)
         cmocka_unit_test(test_in_order_without_threads),
         cmocka_unit_test(test_error),
         cmocka_unit_test(test_positive_result_stops),
+        cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_side_by_side),
     };
     return cmocka_run_group_tests_name("batch", tests, NULL, NULL);
