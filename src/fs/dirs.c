@@ -2,6 +2,7 @@
 #include "dirs.h"
 
 #include "files.h"
+#include "list_zarr.h"
 #include "report.h"
 #include "views.h"
 
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DOTS 2 /* "." and ".." */
 #define ALIAS_SUFFIX 7 /* "." and six characters */
 
 static const char *const part_names[PARTS] = { [PART_META] = ".meta", [PART_DATA] = "data" };
@@ -421,10 +423,11 @@ void dirs_listing_clear(struct listing *listing)
     for (size_t i = 0; i < listing->count; i++)
         free(listing->names[i]);
     free(listing->names);
+    list_zarr_end(listing->chunks);
     *listing = (struct listing){ 0 };
 }
 
-int dirs_append(struct listing *listing, const char *name)
+static int append(struct listing *listing, const char *name)
 {
     if (listing->count == listing->room) {
         size_t room = listing->room ? 2 * listing->room : 64;
@@ -462,7 +465,7 @@ static int collect(void *arg, const char *name)
         collector->too_long++;
         return 0;
     }
-    return dirs_append(collector->listing, name);
+    return append(collector->listing, name);
 }
 
 static int collect_drafts(struct collector *collector)
@@ -474,7 +477,7 @@ static int collect_drafts(struct collector *collector)
     pthread_mutex_lock(&tree->lock);
     LIST_FOREACH (node, &tree->nodes, all) {
         if (err == 0 && node->draft && node->named)
-            err = dirs_append(collector->listing, node->name);
+            err = append(collector->listing, node->name);
     }
     pthread_mutex_unlock(&tree->lock);
     return err;
@@ -547,20 +550,24 @@ static bool dataset_entry(struct fs *fs, struct node *node, size_t i, struct ent
     return true;
 }
 
-bool dirs_entry(struct fs *fs, struct listing *listing, size_t i, struct entry *out)
+bool dirs_entry(struct fs *fs, struct listing *listing, size_t *number, struct entry *out)
 {
     struct node *node = listing->node;
+    size_t i = *number - DOTS;
 
     out->dataset = NULL;
-    if (i < 2)
-        return dirs_set_entry(out, i ? ".." : ".", 1, true);
-    i -= 2;
+    if (*number < DOTS)
+        return dirs_set_entry(out, *number ? ".." : ".", 1, true);
     if (node->kind == NODE_ROOT)
         return root_entry(fs, listing, i, out);
     if (node->kind == NODE_DATASET)
         return dataset_entry(fs, node, i, out);
-    if (views_here(node))
-        return views_entry(fs, listing, i, out);
+    if (views_here(node)) {
+        bool there = views_entry(fs, listing, &i, out);
+
+        *number = i + DOTS;
+        return there;
+    }
     if (node->kind == NODE_CONTROL && i < CONTROL_ROWS)
         return dirs_set_entry(out, control_rows[i].name, control_rows[i].kind + 1U, control_rows[i].directory);
     return false;

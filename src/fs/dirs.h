@@ -54,10 +54,11 @@ int dirs_rename(struct fs *fs, struct node *parent, const char *entry, struct no
 /** The entries of a directory at one moment, so that offsets stay right while it is read. */
 struct listing {
     struct node *node;
-    char **names; /* of datasets, in the root of drafts too; in a Zarr directory of files */
+    char **names; /* of datasets, in the root of drafts too */
     size_t count, room;
     size_t first, known; /* views: of names[first], and so many, the formats are known: */
     uint16_t formats[LISTING_AHEAD]; /* a bit for each that can show it */
+    struct chunk_listing *chunks; /* of a Zarr directory */
     int error; /* why dirs_entry() could not tell the last entry that it was asked for, or 0 */
 };
 
@@ -71,11 +72,11 @@ struct entry {
 
 /** List a directory. The listing is empty before, and cleared with dirs_listing_clear(). */
 int dirs_list(struct fs *fs, struct node *node, struct listing *out);
-/** Entry number `i` (0 is "."). False: there are no more, or listing->error; it may be asked for again then. */
-bool dirs_entry(struct fs *fs, struct listing *listing, size_t i, struct entry *out);
-/** For views.c: fill an entry, true; append a name; append all datasets' names, drafts apart. */
+/** Entry *number (0 is "."), or the next one that there is, whose number it is then. False: there are no more, or
+ *  listing->error; it may be asked for again then. */
+bool dirs_entry(struct fs *fs, struct listing *listing, size_t *number, struct entry *out);
+/** For views: fill an entry, true; append all datasets' names, drafts apart. */
 bool dirs_set_entry(struct entry *out, const char *text, uint64_t inode, bool directory);
-int dirs_append(struct listing *listing, const char *name);
 int dirs_list_datasets(struct fs *fs, struct listing *out);
 void dirs_listing_clear(struct listing *listing);
 

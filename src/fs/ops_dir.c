@@ -102,7 +102,7 @@ static size_t fill_directory(fuse_req_t req, struct listing *listing, size_t fir
     struct entry entry;
     size_t used = 0;
 
-    for (size_t i = first; dirs_entry(fs, listing, i, &entry); i++) {
+    for (size_t i = first; dirs_entry(fs, listing, &i, &entry); i++) {
         off_t next = (off_t)i + 1;
         size_t size = 0;
 

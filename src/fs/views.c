@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "views.h"
 
+#include "list_zarr.h"
 #include "report.h"
 #include "view.h"
 #include "zarr.h"
@@ -394,51 +395,6 @@ static int lookup_in_zarr(struct fs *fs, struct node *parent, const char *entry,
     return err;
 }
 
-struct chunk_lister {
-    const struct zarr *zarr;
-    struct listing *listing;
-};
-
-static int list_chunk(void *arg, const uint64_t *index, int ndim)
-{
-    struct chunk_lister *lister = arg;
-    char name[ZARR_NAME_TEXT];
-
-    (void)ndim;
-    zarr_name(lister->zarr, index, name);
-    return dirs_append(lister->listing, name);
-}
-
-static int list_zarr(struct fs *fs, struct node *node, struct listing *out)
-{
-    dn_dataset *dataset;
-    struct zarr zarr;
-    struct chunk_lister lister = {&zarr, out};
-    int err = views_open_zarr(fs, node, &dataset, &zarr);
-
-    if (err)
-        return err;
-    err = dirs_append(out, ".zarray");
-    if (!err)
-        err = dirs_append(out, ".zattrs");
-    if (!err)
-        err = zarr_list(&zarr, dataset, list_chunk, &lister);
-    files_give_back(dataset);
-    return err;
-}
-
-static bool zarr_dir_entry(struct fs *fs, const struct listing *listing, size_t i, struct entry *out)
-{
-    char *path;
-
-    if (i >= listing->count)
-        return false;
-    path = path_of(fs, listing->node, listing->names[i]);
-    dirs_set_entry(out, path ? listing->names[i] : "", path ? tree_inode(path, PARTS) : 0, false);
-    free(path);
-    return true;
-}
-
 /* ---- both ------------------------------------------------------------------------------------- */
 
 int views_lookup(struct fs *fs, struct node *parent, const char *entry, struct place *out)
@@ -448,10 +404,10 @@ int views_lookup(struct fs *fs, struct node *parent, const char *entry, struct p
 
 int views_list(struct fs *fs, struct node *node, struct listing *out)
 {
-    return is_views(node) ? dirs_list_datasets(fs, out) : list_zarr(fs, node, out);
+    return is_views(node) ? dirs_list_datasets(fs, out) : list_zarr_begin(fs, out);
 }
 
-bool views_entry(struct fs *fs, struct listing *listing, size_t i, struct entry *out)
+bool views_entry(struct fs *fs, struct listing *listing, size_t *i, struct entry *out)
 {
-    return is_views(listing->node) ? views_dir_entry(fs, listing, i, out) : zarr_dir_entry(fs, listing, i, out);
+    return is_views(listing->node) ? views_dir_entry(fs, listing, *i, out) : list_zarr_entry(fs, listing, i, out);
 }

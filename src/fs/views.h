@@ -35,6 +35,6 @@ int views_open_zarr(struct fs *fs, const struct node *node, dn_dataset **dataset
 /** As dirs_lookup(), dirs_list() and dirs_entry() in such a directory. */
 int views_lookup(struct fs *fs, struct node *parent, const char *entry, struct place *out);
 int views_list(struct fs *fs, struct node *node, struct listing *out);
-bool views_entry(struct fs *fs, struct listing *listing, size_t i, struct entry *out);
+bool views_entry(struct fs *fs, struct listing *listing, size_t *i, struct entry *out);
 
 #endif

@@ -160,6 +160,32 @@ char *zarr_array_text(const struct zarr *zarr, const struct dn_desc *desc)
 
 /* ---- chunks ----------------------------------------------------------------------------------- */
 
+uint64_t zarr_chunks(const struct zarr *zarr)
+{
+    uint64_t count = 1;
+
+    for (int k = 0; k < zarr->array.ndim; k++)
+        count *= zarr->grid[k];
+    return count;
+}
+
+uint64_t zarr_chunk_number(const struct zarr *zarr, const uint64_t *index)
+{
+    uint64_t number = 0;
+
+    for (int k = 0; k < zarr->array.ndim; k++)
+        number = number * zarr->grid[k] + index[k];
+    return number;
+}
+
+void zarr_chunk_index(const struct zarr *zarr, uint64_t number, uint64_t *index)
+{
+    for (int k = zarr->array.ndim - 1; k >= 0; k--) {
+        index[k] = number % zarr->grid[k];
+        number /= zarr->grid[k];
+    }
+}
+
 void zarr_name(const struct zarr *zarr, const uint64_t *index, char *name)
 {
     dn_vector_format(index, zarr->array.ndim, ".", name, ZARR_NAME_TEXT);
@@ -181,21 +207,6 @@ bool zarr_index(const struct zarr *zarr, const char *name, uint64_t *index)
 int zarr_has(const struct zarr *zarr, dn_dataset *dataset, const uint64_t *index)
 {
     return zarr->whole ? dn_chunk_has(dataset, index) : 1;
-}
-
-int zarr_list(const struct zarr *zarr, dn_dataset *dataset, dn_chunk_fn fn, void *arg)
-{
-    uint64_t index[DN_MAX_NDIM] = {0};
-    int k, error = 0;
-
-    if (zarr->whole)
-        return dn_chunk_list(dataset, fn, arg);
-    do {
-        error = fn(arg, index, zarr->array.ndim);
-        for (k = zarr->array.ndim - 1; k >= 0 && ++index[k] == zarr->grid[k]; k--)
-            index[k] = 0;
-    } while (!error && k >= 0);
-    return error;
 }
 
 /* The part of a slice's chunk that lies inside the slice. */

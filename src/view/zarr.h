@@ -31,15 +31,17 @@ char *zarr_array_text(const struct zarr *zarr, const struct dn_desc *desc);
 /** Room for a chunk's name, with its NUL. */
 #define ZARR_NAME_TEXT DN_VECTOR_TEXT
 
+/** How many chunks the grid has. A chunk's row-major number in it, and back. */
+uint64_t zarr_chunks(const struct zarr *zarr);
+uint64_t zarr_chunk_number(const struct zarr *zarr, const uint64_t *index);
+void zarr_chunk_index(const struct zarr *zarr, uint64_t number, uint64_t *index);
+
 /** A chunk's name, and back. zarr_index(): false: no chunk of the grid, or not as zarr_name() writes it. */
 void zarr_name(const struct zarr *zarr, const uint64_t *index, char *name);
 bool zarr_index(const struct zarr *zarr, const char *name, uint64_t *index);
 
 /** 1: the chunk is there; 0; negative. */
 int zarr_has(const struct zarr *zarr, dn_dataset *dataset, const uint64_t *index);
-
-/** Every chunk that is there, as dn_chunk_list(). */
-int zarr_list(const struct zarr *zarr, dn_dataset *dataset, dn_chunk_fn fn, void *arg);
 
 /** Bytes [offset, offset + length), inside the chunk. -ENOENT: it is not there. */
 int zarr_read(const struct zarr *zarr, dn_dataset *dataset, const uint64_t *index, uint64_t offset, void *buffer,
