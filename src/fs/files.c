@@ -97,7 +97,7 @@ int files_attributes(struct fs *fs, struct node *node, enum node_part part, stru
     pthread_mutex_unlock(&fs->tree.lock);
     int err = type && type->attributes ? type->attributes(fs, node, out) : 0;
     out->st_mode &= ~fs->umask;
-    out->st_blocks = (out->st_size + 511) / 512;
+    out->st_blocks = out->st_size / 512 + (out->st_size % 512 != 0);
     out->st_atim = out->st_mtim;
     out->st_ctim = out->st_mtim;
     return err;
