@@ -231,16 +231,23 @@ static bool await_all_locked(struct cache_dataset *dataset)
     return true;
 }
 
+static bool too_many_to_ask_locked(const struct cache_dataset *dataset)
+{
+    const struct block *block = dataset->blocks;
+
+    for (unsigned n = 0; block && n < MOST_ASKED; n++)
+        block = block->ds_next;
+    return block;
+}
+
 void cache_verify(struct cache_dataset *dataset)
 {
     struct cache *cache = dataset->cache;
-    uint64_t generation, blocks = 0;
-    struct block *block;
+    uint64_t generation;
 
     pthread_mutex_lock(&cache->lock);
     generation = dataset->generation;
-    DL_COUNT2(dataset->blocks, block, blocks, ds_next);
-    if ((dataset->forgot || !cache->compare_cheap || blocks > MOST_ASKED || !ask_all_locked(dataset) ||
+    if ((dataset->forgot || !cache->compare_cheap || too_many_to_ask_locked(dataset) || !ask_all_locked(dataset) ||
          !await_all_locked(dataset) || dataset->forgot) && dataset->generation == generation)
         dataset->generation++;
     dataset->forgot = false;
