@@ -276,15 +276,15 @@ int cache_delete_chunk(struct cache_dataset *dataset, uint64_t chunk);
 /** Every chunk that the store has, in any order; `fn` as for a backend's list_chunks. */
 int cache_list_chunks(struct cache_dataset *dataset, dn_chunk_fn fn, void *arg);
 /**
- * Numbers of chunks that the store has, in order and each once, from `from` on: all that are left, or the first of them,
- * at least half of `room`. Each call goes through a whole listing.
+ * Numbers of chunks that the store has, in order and each once, of those in [from, to): all that are left, or the first
+ * of them, at least half of `room`. Each call goes through a whole listing.
  *
  * @param room  at least 2
- * @param next  where the next call is to go on; UINT64_MAX: nothing is left
+ * @param next  where the next call is to go on; `to`: nothing is left
  * @return 0; -ENOTSUP: the store has no listing; -EINTR
  */
-int cache_list_from(struct cache_dataset *dataset, uint64_t from, uint64_t *numbers, size_t room, size_t *count,
-                    uint64_t *next);
+int cache_list_from(struct cache_dataset *dataset, uint64_t from, uint64_t to, uint64_t *numbers, size_t room,
+                    size_t *count, uint64_t *next);
 
 /* ---- within src/chunk; the caller holds cache->lock (more in block.h, fetch.h, writeback.h) --- */
 

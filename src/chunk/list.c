@@ -6,7 +6,6 @@
 #include "batch.h"
 #include "cache.h"
 #include "checked.h"
-#include "clock.h"
 
 #define AT_A_TIME 1024
 
@@ -116,8 +115,6 @@ static int note_lowest(void *arg, const uint64_t *index, int ndim)
     uint64_t number = grid_chunk_number(lowest->grid, index);
 
     (void)ndim;
-    if (clock_cancelled())
-        return dn_fail(-EINTR, "interrupted");
     if (number < lowest->from || number >= lowest->to)
         return 0;
     if (lowest->count == lowest->room)
@@ -127,10 +124,10 @@ static int note_lowest(void *arg, const uint64_t *index, int ndim)
     return 0;
 }
 
-int cache_list_from(struct cache_dataset *dataset, uint64_t from, uint64_t *numbers, size_t room, size_t *count,
-                    uint64_t *next)
+int cache_list_from(struct cache_dataset *dataset, uint64_t from, uint64_t to, uint64_t *numbers, size_t room,
+                    size_t *count, uint64_t *next)
 {
-    struct lowest lowest = {&dataset->whole, numbers, 0, room, from, UINT64_MAX};
+    struct lowest lowest = {&dataset->whole, numbers, 0, room, from, to};
     int error = store_list_chunks(dataset->store, note_lowest, &lowest);
 
     sort_lowest(&lowest);

@@ -94,7 +94,6 @@ struct sweep {
     const struct grid *grid;
     uint64_t mark;                 /* the truncation */
     uint64_t first;                /* no chunk before this one has a byte beyond the mark */
-    uint64_t end;                  /* of the chunks that are listed to be cut */
     uint64_t *listed;              /* chunks; NULL: all from `first` on */
     uint64_t count;                /* of either */
     _Atomic bool skipped;          /* a put was in the way */
@@ -270,62 +269,18 @@ static int cut_one(void *arg, uint64_t i)
     return error;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-/* Keep the lower half of what is listed, each chunk once: a store may name it twice. */
-static void keep_half(struct sweep *sweep)
-{
-    uint64_t *listed = sweep->listed, count = 0;
-
-    qsort(listed, sweep->count, sizeof *listed, by_number);
-    for (uint64_t i = 0; i < sweep->count; i++) {
-        if (!count || listed[i] != listed[count - 1])
-            listed[count++] = listed[i];
-    }
-    if (count > AT_A_TIME / 2) {
-        count = AT_A_TIME / 2;
-        sweep->end = listed[count];
-    }
-    sweep->count = count;
-}
-
-/* Chunks below `end` with bytes on both sides of the mark. Too many: the lower half, and `end` is lower. */
-static int note_crossed(void *arg, const uint64_t *index, int ndim)
-{
-    struct sweep *sweep = arg;
-    uint64_t chunk = grid_chunk_number(sweep->grid, index), lo;
-
-    (void)ndim;
-    if (chunk < sweep->first || chunk >= sweep->end)
-        return 0;
-    lo = mark_in(sweep, chunk);
-    if (lo == 0 || lo == sweep->grid->chunk_nbytes)
-        return 0;
-    sweep->listed[sweep->count++] = chunk;
-    if (sweep->count == AT_A_TIME)
-        keep_half(sweep);
-    return 0;
-}
-
-/* Of the chunks [first, end), those that are stored: lists again for each AT_A_TIME / 2 of them. */
+/* Of the chunks [first, end), those that are stored; lists again for each AT_A_TIME / 2 of them, or more. */
 static int cut_listed(struct sweep *sweep, uint64_t end)
 {
-    uint64_t first = sweep->first;
+    uint64_t next = sweep->first;
+    size_t count;
     int error = 0;
 
-    for (; sweep->first < end && !error; sweep->first = sweep->end) {
-        sweep->count = 0;
-        sweep->end = end;
-        error = store_list_chunks(sweep->store, note_crossed, sweep);
+    while (next < end && !error) {
+        error = cache_list_from(sweep->dataset, next, end, sweep->listed, AT_A_TIME, &count, &next);
         if (!error)
-            error = batch_run(sweep->cache->pool, sweep->count, cut_one, sweep);
+            error = batch_run(sweep->cache->pool, count, cut_one, sweep);
     }
-    sweep->first = first;
     return error;
 }
 

@@ -230,8 +230,8 @@ static int do_pass(dn_dataset *dataset, struct listed *listed, int error)
     uint64_t unlisted, n;
 
     if (!error)
-        error = cache_list_from(dataset->cached, listed->from, listed->number, listed->room, &listed->count,
-                                &listed->next);
+        error = cache_list_from(dataset->cached, listed->from, UINT64_MAX, listed->number, listed->room,
+                                &listed->count, &listed->next);
     unlisted = error == -ENOTSUP;
     error = dn_agree(conn, unlisted ? 0 : error, &unlisted);
     if (error)

@@ -157,7 +157,7 @@ static void list_all(size_t room)
     for (; from != UINT64_MAX; listings++) {
         uint64_t before = from;
 
-        assert_int_equal(cache_list_from(set->cached, before, numbers, room, &count, &from), 0);
+        assert_int_equal(cache_list_from(set->cached, before, UINT64_MAX, numbers, room, &count, &from), 0);
         assert_true(from == UINT64_MAX || count >= room / 2);
         for (size_t i = 0; i < count; i++, expected++) {
             while (!is_stored(expected))
@@ -196,7 +196,7 @@ static void test_interrupted(void **state)
 
     (void)state;
     dn_cancel_hook(yes, NULL);
-    assert_int_equal(cache_list_from(set->cached, 0, numbers, CHUNKS, &count, &next), -EINTR);
+    assert_int_equal(cache_list_from(set->cached, 0, UINT64_MAX, numbers, CHUNKS, &count, &next), -EINTR);
     dn_cancel_hook(NULL, NULL);
 }
 
