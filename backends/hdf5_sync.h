@@ -17,7 +17,7 @@
 /** So many writes, and they are synced without being asked: what is remembered is bounded. */
 #define HDF5_SYNC_WRITES 16384
 /** With more chunks lost than this all are taken for lost, until the dataset is closed. */
-#define HDF5_SYNC_LOST (1u << 20)
+#define HDF5_SYNC_LOST (4 * HDF5_SYNC_WRITES)
 
 struct hdf5_numbers {
     uint64_t *number; /* of chunks */
