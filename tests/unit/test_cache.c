@@ -716,41 +716,34 @@ static int do_write_even(struct task *task)
 /* After a truncation more scattered chunks are stored than are remembered: the others are deleted meanwhile, once. */
 static void test_truncate_and_rewrite_piecemeal(void **state)
 {
-    static const char *const engines[] = {"engine=cpu", "engine=threads"};
+    struct task writer[2];
+    unsigned char bytes[64];
 
     (void)state;
-    for (int e = 0; e < 2; e++) {
-        struct task writer[2];
-        unsigned char *bytes = malloc(PIECES);
-
-        connect_to(engines[e]);
-        make_set(1, (uint64_t[]){PIECES}, (uint64_t[]){1});
-        for (uint64_t i = 0; i < 10; i++)
-            put_behind(i, 9);
-        put_behind(PIECES - 1, 9);
-        fault_reset_counts(&control);
-        assert_int_equal(dn_truncate(set, 3), 0);
-        for (uint64_t i = 0; i < 2; i++)
-            begin(&writer[i], do_write_even, 4 + 2 * i, 2);
-        for (uint64_t i = 0; i < 2; i++)
-            assert_int_equal(join(&writer[i]), 0);
-        await_stat("dosnafs_cache_dirty_bytes", 0);
-        assert_int_equal(dn_pwrite(set, "e", 1, 4), 1);
-        assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5); /* 3, 5, 7, 9 and the last */
-        assert_false(cache_is_truncated(set->cached));
-        assert_int_equal(dn_flush(set), 0);
-        assert_int_equal(set->cached->restored.count, 0);
-        assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5);
-        cache_new_epoch(set->cached);
-        assert_int_equal(dn_pread(set, bytes, PIECES, 0), PIECES);
-        for (uint64_t i = 0; i < PIECES; i++)
-            assert_int_equal(bytes[i], i < 3 ? 9 : i < 4 || i % 2 ? 7 : 'e');
-        free(bytes);
-        if (e == 0) {
-            tear_down(NULL);
-            set_up(NULL);
-        }
-    }
+    connect_to("");
+    make_set(1, (uint64_t[]){PIECES}, (uint64_t[]){1});
+    for (uint64_t i = 0; i < 10; i++)
+        put_behind(i, 9);
+    put_behind(PIECES - 1, 9);
+    fault_reset_counts(&control);
+    assert_int_equal(dn_truncate(set, 3), 0);
+    for (uint64_t i = 0; i < 2; i++)
+        begin(&writer[i], do_write_even, 4 + 2 * i, 2);
+    for (uint64_t i = 0; i < 2; i++)
+        assert_int_equal(join(&writer[i]), 0);
+    await_stat("dosnafs_cache_dirty_bytes", 0);
+    assert_int_equal(dn_pwrite(set, "e", 1, 4), 1);
+    assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5); /* 3, 5, 7, 9 and the last */
+    assert_false(cache_is_truncated(set->cached));
+    assert_int_equal(set->cached->restored.count, 0);
+    assert_int_equal(dn_flush(set), 0);
+    assert_int_equal(fault_calls(&control, FAULT_DELETE_CHUNK), 5);
+    cache_new_epoch(set->cached);
+    assert_int_equal(dn_pread(set, bytes, sizeof bytes, 0), sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        assert_int_equal(bytes[i], i < 3 ? 9 : i < 4 || i % 2 ? 7 : 'e');
+    assert_bytes(PIECES - 1, 1, 7);
+    assert_bytes(PIECES - 2, 1, 'e');
 }
 
 /* A mark that goes through a layer of many chunks: only those that are stored cost requests. */
