@@ -68,9 +68,12 @@ int writeback_stuck_locked(struct cache *cache)
 int writeback_wait_room_locked(struct cache *cache, uint64_t need, int64_t deadline)
 {
     int64_t soon = clock_now() + WHILE;
+    uint64_t dirty = cache->dirty_bytes;
     int error;
 
     writeback_push_locked(cache, max_u64(4 * need, cache->dirty_bytes / 8));
+    if (cache->dirty_bytes < dirty) /* an engine without threads has stored it, and nobody else would wake us */
+        return 0;
     error = clock_wait(&cache->room, &cache->lock, soon < deadline ? soon : deadline);
     if (error != -ETIMEDOUT)
         return error;
