@@ -107,9 +107,6 @@ int dn_slice_transpose(struct dn_slice *slice, const int *order)
 
 /* ---- reading text ----------------------------------------------------------------------------- */
 
-/* Far beyond every shape, and safe to negate and add to one. */
-#define FAR (INT64_MAX / 4)
-
 static void skip_blanks(const char **at)
 {
     while (isspace((unsigned char)**at))
@@ -125,7 +122,7 @@ static bool accept(const char **at, char c)
     return true;
 }
 
-/* True: there is an integer. Larger ones than any shape are cut to FAR, which makes no difference. */
+/* True: there is an integer. Larger ones than any shape are cut, which makes no difference. */
 static bool read_int(const char **at, int64_t *out)
 {
     const char *p;
@@ -139,7 +136,7 @@ static bool read_int(const char **at, int64_t *out)
     if (!isdigit((unsigned char)*p))
         return false;
     for (; isdigit((unsigned char)*p); p++)
-        value = value > FAR / 10 - 1 ? FAR : value * 10 + (*p - '0');
+        value = value > (INT64_MAX - (*p - '0')) / 10 ? INT64_MAX : value * 10 + (*p - '0');
     *out = negative ? -value : value;
     *at = p;
     return true;

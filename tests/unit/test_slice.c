@@ -292,6 +292,35 @@ static void narrow(void **unused)
     assert_memory_equal(&slice, &want, sizeof slice);
 }
 
+/* Positions up to 2^63 are what they say, and larger ones are cut to the extent. */
+static void far_positions(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t start, count;
+    } rows[] = {
+        {"[9223372036854775800:]", INT64_MAX - 7, 7},
+        {"[2305843009213693953:2305843009213693955]", (UINT64_C(1) << 61) + 1, 2},
+        {"[9223372036854775803]", INT64_MAX - 4, 1},
+        {"[-2:]", INT64_MAX - 2, 2},
+        {"[:99999999999999999999999]", 0, INT64_MAX},
+        {"[-99999999999999999999999:3]", 0, 3},
+        {"[::9223372036854775806]", 0, 2},
+        {"[::-9223372036854775806]", INT64_MAX - 1, 2},
+    };
+    const uint64_t shape = INT64_MAX;
+    struct dn_slice slice;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(dn_slice_parse(rows[i].text, 1, &shape, &slice), 0);
+        assert_int_equal(slice.start[0], rows[i].start);
+        assert_int_equal(slice.count[0], rows[i].count);
+    }
+    assert_true(dn_slice_parse("[9223372036854775807]", 1, &shape, &slice) < 0);
+    assert_true(dn_slice_parse("[99999999999999999999999]", 1, &shape, &slice) < 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +328,7 @@ int main(void)
         cmocka_unit_test(refused),
         cmocka_unit_test(forms),
         cmocka_unit_test(narrow),
+        cmocka_unit_test(far_positions),
     };
 
     random_begin();
