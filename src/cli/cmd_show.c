@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define MOST_PIXELS (UINT64_C(1) << 28)
+#define MOST_COLUMNS 1024 /* of a terminal */
 
 struct image {
     uint64_t width, height;
@@ -95,6 +96,16 @@ static int choose_slice(const struct cli *cli, const struct dn_desc *desc, struc
                           (unsigned long long)desc->shape[axis]);
     index += index < 0 ? (int64_t)desc->shape[axis] : 0;
     return slice_across(desc, (int)axis, (uint64_t)index, out);
+}
+
+/* A terminal shows every n-th element of a wide slice, so no others are read. */
+static void thin(struct dn_slice *slice)
+{
+    int last = slice->out_ndim - 1;
+    uint64_t step = (dn_slice_extent(slice, last) + MOST_COLUMNS - 1) / MOST_COLUMNS;
+
+    for (int k = 0; k <= last; k++)
+        dn_slice_thin(slice, k, step);
 }
 
 static int read_values(dn_dataset *dataset, const struct dn_slice *slice, struct image *image)
@@ -212,6 +223,8 @@ static int show(struct cli *cli, dn_dataset *dataset)
     error = choose_slice(cli, desc, &slice);
     if (!error && path && strcmp(path, "-") != 0)
         error = check_absent(path, has_option(cli, OPT_FORCE));
+    if (!error && !path)
+        thin(&slice);
     if (!error)
         error = read_values(dataset, &slice, &image);
     if (!error)
