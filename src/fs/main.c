@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,9 @@ int main(int argc, char **argv)
     struct options options;
     int status;
 
+    /* What one thread allocates another one frees, so that each arena would keep half of it: much more than the
+       cache's limit where it is full of small chunks. */
+    mallopt(M_ARENA_MAX, 1);
     if (options_parse(&options, argc, argv, &status) == 0)
         status = start(&options);
     options_clear(&options);
