@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_ROOM 1025 /* of the longest key that S3 allows */
-
 static int no_memory(void)
 {
     return dn_fail(-ENOMEM, "out of memory");
@@ -76,14 +74,20 @@ static void clear_page(struct page *page)
     page->valid = page->truncated = false;
 }
 
-/* Keys come percent-encoded, because XML cannot hold every character that they can. */
+/* Keys come as in a form, because XML cannot hold every character that they can. One with a NUL, which no string here
+ * can hold, stays encoded: like that it is nobody's chunk. */
 static int decode(struct s3_texts *texts)
 {
     for (size_t i = 0; i < texts->count; i++) {
-        char *text = texts->text[i], *plain = curl_easy_unescape(NULL, text, 0, NULL);
+        char *text = texts->text[i];
+        for (char *plus = text; (plus = strchr(plus, '+'));)
+            *plus = ' ';
+        int length;
+        char *plain = curl_easy_unescape(NULL, text, 0, &length);
         if (!plain)
             return no_memory();
-        memcpy(text, plain, strlen(plain) + 1);
+        if (strlen(plain) == (size_t)length)
+            memcpy(text, plain, (size_t)length + 1);
         curl_free(plain);
     }
     return 0;
@@ -133,7 +137,7 @@ static int next_page(struct s3 *s3, const char *bucket, unsigned most, struct pa
 static int check_order(const struct page *page, const char *last)
 {
     size_t count = page->items.count;
-    if (page->token && (count == 0 || strcmp(page->items.text[count - 1], last) <= 0))
+    if (page->token && (count == 0 || (last && strcmp(page->items.text[count - 1], last) <= 0)))
         return dn_fail(-EIO, "the listing goes round in a circle");
     return 0;
 }
@@ -141,17 +145,20 @@ static int check_order(const struct page *page, const char *last)
 int s3_each_page(struct s3 *s3, const char *bucket, s3_page_fn fn, void *arg)
 {
     struct page page = {0};
-    char last[KEY_ROOM] = "";
+    char *last = NULL;
     int rc;
     do {
         rc = next_page(s3, bucket, 1000, &page);
         if (rc == 0)
             rc = check_order(&page, last);
-        if (rc == 0 && page.token)
-            snprintf(last, sizeof last, "%s", page.items.text[page.items.count - 1]);
         if (rc == 0)
             rc = fn(arg, &page.items);
+        if (rc == 0 && page.token) {
+            free(last);
+            last = page.items.text[--page.items.count];
+        }
     } while (rc == 0 && page.token);
+    free(last);
     clear_page(&page);
     return rc;
 }
@@ -160,6 +167,8 @@ int s3_first_key(struct s3 *s3, const char *bucket, char *key, size_t room)
 {
     struct page page = {0};
     int rc = next_page(s3, bucket, 1, &page);
+    if (rc == 0)
+        rc = check_order(&page, NULL);
     if (rc == 0 && page.items.count > 0) {
         snprintf(key, room, "%s", page.items.text[0]);
         rc = 1;

@@ -114,7 +114,7 @@ class Request(http.server.BaseHTTPRequestHandler):
         page = keys[:min(int(self.query.get("max-keys", 1000)), server.page)]
         more = len(page) < len(keys)
         return self.xml(200, "<ListBucketResult>" + f"<IsTruncated>{str(more).lower()}</IsTruncated>" + "".join(
-            f"<Contents><Key>{escape(urllib.parse.quote(key))}</Key></Contents>" for key in page) +
+            f"<Contents><Key>{escape(urllib.parse.quote_plus(key))}</Key></Contents>" for key in page) +
             (f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else "") +
             "</ListBucketResult>")
 

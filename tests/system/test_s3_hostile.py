@@ -234,6 +234,31 @@ class Listings(HostileCase):
         self.assertLessEqual(len(deletes), 2)  # the root and the bucket; the chunks went by POST
         self.assertEqual(os.listdir(mount.path), [])
 
+    def test_keys_with_blanks(self):
+        """In a listing a blank is "+", which is no character of the key: one key sorts before the other."""
+        self.server.page = 1
+        self.server.add_dataset("set", [2], chunk_size=[1], chunks={"0": b"x", "a a": b"", "a!a": b"", "a+a": b""})
+        mount = self.mount_s3()
+        subprocess.run(["rm", "-r", mount.file("set")], check=True)
+        self.assertEqual(set(self.server.buckets["set"]), {"a a", "a!a", "a+a"})
+
+    def test_key_with_nul(self):
+        """It is not the chunk that its beginning names."""
+        self.server.add_dataset("set", [2], chunk_size=[1], chunks={"0\0foreign": b""})
+        os.rmdir(self.mount_s3().file("set"))  # which a stored chunk would refuse
+        self.assertEqual(set(self.server.buckets["set"]), {"0\0foreign"})
+
+    def test_bucket_that_seems_empty(self):
+        """A page may be empty and not the last one: no dataset is made in somebody's bucket."""
+        self.server.buckets["set"] = {"mine": Object(b"")}
+        mount = self.mount_s3()
+        self.misbehave(lambda r: r.xml(200, "<ListBucketResult><IsTruncated>true</IsTruncated>"
+                                            "<NextContinuationToken>on</NextContinuationToken></ListBucketResult>"),
+                       lambda r: r.bucket == "set" and r.query.get("max-keys") == "1")
+        with self.assertRaises(OSError):
+            mount.create("set", shape="4", dtype="|u1")
+        self.assertEqual(set(self.server.buckets["set"]), {"mine"})
+
     def test_which_are_datasets(self):
         for i in range(40):
             self.server.add_dataset(f"set-{i}", [4])
@@ -256,6 +281,8 @@ class Listings(HostileCase):
         bucket = "<Buckets><Bucket><Name>set</Name></Bucket></Buckets><ContinuationToken>on</ContinuationToken>"
         cases = {
             "a circle": lambda r: r.xml(200, f"<ListAllMyBucketsResult>{bucket}</ListAllMyBucketsResult>"),
+            "a circle of names longer than any": lambda r: r.xml(
+                200, f"<ListAllMyBucketsResult>{bucket.replace('set', 'x' * 2000)}</ListAllMyBucketsResult>"),
             "empty pages": lambda r: r.xml(200, "<ListAllMyBucketsResult><ContinuationToken>on</ContinuationToken>"
                                                 "</ListAllMyBucketsResult>"),
             "HTML": lambda r: r.answer(200, HTML),
