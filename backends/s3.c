@@ -72,7 +72,7 @@ static void s3_limits(void *conn, struct dn_limits *out)
 /* The bucket of a dataset that is open can only have gone with the dataset. */
 static int checked(const struct s3_request *request)
 {
-    if (strcmp(request->code, "NoSuchBucket") == 0)
+    if (request->result == -ENOENT && strcmp(request->code, "NoSuchBucket") == 0)
         return dn_fail(-ESTALE, "the dataset was deleted");
     return request->result == -ENOENT ? dn_fail(-ENOENT, "not stored") : request->result;
 }

@@ -31,7 +31,6 @@ static const struct {
     {"BucketAlreadyExists", -EEXIST, 0, "somebody else has a bucket of this name"},
     {"BucketAlreadyOwnedByYou", -EEXIST, 0, NULL},
     {"PreconditionFailed", -EEXIST, 0, NULL},
-    {"ConditionalRequestConflict", -EEXIST, 0, NULL},
     {"BucketNotEmpty", -ENOTEMPTY, 0, NULL},
     {"InvalidBucketName", -EINVAL, 0, NULL},
     {"MetadataTooLarge", -ENOTSUP, 0, "the description is longer than the store's metadata may be"},
@@ -47,6 +46,7 @@ static const struct {
     {"InternalError", -EAGAIN, 0, NULL},
     {"RequestTimeout", -EAGAIN, 0, NULL},
     {"OperationAborted", -EAGAIN, 0, NULL},
+    {"ConditionalRequestConflict", -EAGAIN, 0, NULL},
     {"PermanentRedirect", -EIO, REGION, NULL},
     {"TemporaryRedirect", -EIO, REGION, NULL},
     {"AuthorizationHeaderMalformed", -EIO, REGION, NULL},
@@ -124,6 +124,12 @@ static bool is_known(size_t i)
     return i < sizeof known / sizeof *known;
 }
 
+/* "Absent" is believed with the status that says so too. */
+static int code_error(size_t i, long status)
+{
+    return is_known(i) && (known[i].error != -ENOENT || status == 404) ? known[i].error : status_error(status);
+}
+
 /* The server that we asked is not the one to ask. */
 static int elsewhere(const struct s3_answer *answer, const struct error_body *body)
 {
@@ -157,8 +163,7 @@ int s3_answer_error(const struct s3_answer *answer, char code[S3_CODE_ROOM])
         return dn_fail(status_error(answer->status), "%s answers with HTTP status %ld and no S3 error",
                        answer->host, answer->status);
     const char *hint = is_known(i) && known[i].hint ? known[i].hint : body.message;
-    return dn_fail(is_known(i) ? known[i].error : status_error(answer->status), "%s: %s%s%s", answer->host,
-                   body.code, *hint ? ": " : "", hint);
+    return dn_fail(code_error(i, answer->status), "%s: %s%s%s", answer->host, body.code, *hint ? ": " : "", hint);
 }
 
 int s3_code_error(const char *code, const char *message)

@@ -66,6 +66,8 @@ MISCHIEFS = {
     "clock skew": (errno.EACCES, lambda r: r.error(403, "RequestTimeTooSkewed")),
     "an expired token": (errno.EACCES, lambda r: r.error(400, "ExpiredToken")),
     "500": (errno.EIO, lambda r: r.error(500, "InternalError")),
+    "500 that says absent": (errno.EIO, lambda r: r.error(500, "NoSuchKey")),
+    "500 that says deleted": (errno.EIO, lambda r: r.error(500, "NoSuchBucket")),
     "503 without a word": (errno.EIO, lambda r: r.answer(503)),
     "a range, unasked": (errno.EIO, whole(status=206)),
     "a short object": (errno.EIO, whole(bytes(10))),

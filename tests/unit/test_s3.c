@@ -91,6 +91,8 @@ static void test_errors(void **state)
         {403, "QuotaExceeded", -EDQUOT},   {503, "SlowDown", -EAGAIN},          {400, "RequestTimeout", -EAGAIN},
         {409, "BucketNotEmpty", -ENOTEMPTY}, {412, "PreconditionFailed", -EEXIST}, {400, "InvalidBucketName", -EINVAL},
         {400, "NeverHeardOf", -EIO},       {500, "NeverHeardOf", -EAGAIN},      {403, "NeverHeardOf", -EACCES},
+        {500, "NoSuchKey", -EAGAIN},       {403, "NoSuchKey", -EACCES},         {400, "NoSuchBucket", -EIO},
+        {409, "ConditionalRequestConflict", -EAGAIN},
         {404, "NeverHeardOf", -EIO},       {400, "EntityTooLarge", -EFBIG},     {403, "RequestTimeTooSkewed", -EACCES},
     };
     char body[200], code[S3_CODE_ROOM];
