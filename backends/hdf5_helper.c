@@ -17,6 +17,9 @@
 /* Processor seconds for a request, and bytes of data that another one is granted for. */
 #define CPU_SECONDS 5
 #define BYTES_PER_SECOND ((size_t)8 << 20)
+/* Memory for any request, and for each byte that has to be converted, with all filters. */
+#define MEMORY_BASE ((rlim_t)256 << 20)
+#define MEMORY_PER_BYTE 8
 /* How long the parent waits for the child to go on. */
 #define ANSWER_SECONDS 30
 
@@ -31,7 +34,7 @@ static struct {
 
 struct request {
     hdf5_task task;
-    size_t arg_size, result_size, length;
+    size_t arg_size, result_size, length, converted;
 };
 
 struct answer {
@@ -76,16 +79,44 @@ static bool child_receive(struct request *request, int *fd)
     return true;
 }
 
+static void set_limit(__rlimit_resource_t resource, rlim_t most)
+{
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) < 0)
+        return;
+    limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
+    setrlimit(resource, &limit);
+}
+
 static void limit_time(size_t length)
 {
     struct rusage used;
-    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 
-    if (getrusage(RUSAGE_SELF, &used) < 0)
-        return;
-    limit.rlim_cur = (rlim_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + CPU_SECONDS + 1 +
-                     length / BYTES_PER_SECOND;
-    setrlimit(RLIMIT_CPU, &limit);
+    if (getrusage(RUSAGE_SELF, &used) == 0)
+        set_limit(RLIMIT_CPU, (rlim_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + CPU_SECONDS + 1 +
+                                  length / BYTES_PER_SECOND);
+}
+
+/* As RLIMIT_DATA counts it, with what came from the parent; 0: not known. */
+static rlim_t data_size(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    unsigned long pages = 0;
+
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*u %*u %*u %*u %*u %lu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A few bytes in a file can stand for any number of them in memory. */
+static void limit_memory(rlim_t before, size_t converted)
+{
+    if (before > 0)
+        set_limit(RLIMIT_DATA, before + MEMORY_BASE + (rlim_t)converted * MEMORY_PER_BYTE);
 }
 
 static bool child_serve(const struct request *request, int fd)
@@ -143,12 +174,15 @@ static void child_detach(int parent)
 static _Noreturn void child_main(int parent)
 {
     struct request request;
+    rlim_t before;
     int fd;
 
     child_detach(parent);
+    before = data_size();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     while (child_receive(&request, &fd)) {
         limit_time(request.length);
+        limit_memory(before, request.converted);
         if (!child_serve(&request, fd))
             break;
     }
@@ -201,7 +235,7 @@ static int begin_locked(void)
 
 static bool parent_send(const struct hdf5_job *job)
 {
-    struct request request = {job->task, job->arg_size, job->result_size, job->length};
+    struct request request = {job->task, job->arg_size, job->result_size, job->length, job->converted};
     struct iovec parts[2] = {{&request, sizeof(request)}, {(void *)job->arg, job->arg_size}};
     union {
         struct cmsghdr align;

@@ -4,9 +4,9 @@
  *
  * libhdf5 trusts the files that it opens: a few changed bytes make it read and write past its buffers, or
  * loop. So whatever somebody else stored is read in a child process, which is told to run a function on
- * an open file and sends back what that found. When it crashes, or spends too much processor time, that
- * file is damaged and nothing else is; the next request starts a new child. After any failure the child is
- * replaced too, as nobody knows what is left of its memory.
+ * an open file and sends back what that found. When it crashes, spends too much processor time, or wants more
+ * memory than its task is worth, that file is damaged and nothing else is; the next request starts a new child.
+ * After any failure the child is replaced too, as nobody knows what is left of its memory.
  *
  * The child is forked, not executed: a function and what it needs are named by address. It leaves when
  * its parent is gone. A process forked from the parent gets a child of its own.
@@ -38,6 +38,7 @@ struct hdf5_job {
     size_t result_size;
     void *data;      /* out */
     size_t length;
+    size_t converted; /* bytes that the task may have to read to get at these; 0: none */
 };
 
 /** Run a task. As the task; job->crash; -ETIMEDOUT if the child doesn't answer; -ENOMEM if there is none. */

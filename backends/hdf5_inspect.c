@@ -231,7 +231,7 @@ int hdf5_inspect(const struct dn_desc *desc, int fd, uint64_t offset, void *buff
 {
     struct wanted wanted = {*desc, dn_desc_chunk_nbytes(desc), offset};
     struct hdf5_job job = {inspect_task, fd, -EIO, &wanted, sizeof(wanted), found, sizeof(*found),
-                           buffer, length};
+                           buffer, length, wanted.nbytes};
     ssize_t done = hdf5_helper_run(&job);
 
     if (done < 0)
@@ -266,7 +266,7 @@ static ssize_t measure_task(int fd, const void *arg, void *result, void *buffer,
 
 int hdf5_measure(uint32_t itemsize, int fd, uint64_t *nbytes)
 {
-    struct hdf5_job job = {measure_task, fd, -EIO, &itemsize, sizeof(itemsize), nbytes, sizeof(*nbytes), NULL, 0};
+    struct hdf5_job job = {measure_task, fd, -EIO, &itemsize, sizeof(itemsize), nbytes, sizeof(*nbytes), NULL, 0, 0};
 
     return (int)hdf5_helper_run(&job);
 }

@@ -316,7 +316,7 @@ static int read_file(int fd, const char *label, struct dn_desc *desc)
     struct reading reading;
     unsigned char *fill = malloc(DN_ITEMSIZE_MAX);
     struct hdf5_job job = {read_task, fd, -EPROTO, "", 0, &reading, sizeof(reading), fill,
-                           DN_ITEMSIZE_MAX};
+                           DN_ITEMSIZE_MAX, 0};
     char why[DN_ERROR_MAX];
     ssize_t r;
 

@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import subprocess
 import unittest
+import zlib
 
 import h5py
 import numpy
@@ -50,6 +52,23 @@ class Check(cases.Case):
         for finding in found.pop("findings"):
             findings.setdefault(finding["kind"], {})[finding["chunk"]] = finding["why"]
         return done.returncode, found, findings
+
+    @unittest.skipUnless(stores.STORE == "hdf5", "only hdf5 unpacks anything")
+    def test_bomb(self):
+        """Three megabytes that unpack to three gigabytes."""
+        part, packer = bytes(16 << 20), zlib.compressobj()
+        first = packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH)
+        again = packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH)
+        with h5py.File(self.pool.stored.chunk_path(self.a, (0, 0)), "w") as file:
+            data = file.create_dataset("data", (8, 8), "<f4", chunks=(8, 8), compression="gzip")
+            data.id.write_direct_chunk((0, 0), first + 199 * again + packer.flush())
+        with subprocess.Popen(self.command("check", self.a, "--json"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              cwd=self.folder, env=self.environment) as process:
+            found = json.loads(process.stdout.read())
+            used = os.wait4(process.pid, 0)[2].ru_maxrss  # of libhdf5's process too
+            process.returncode = 0
+        self.assertEqual([finding["chunk"] for finding in found["findings"]], ["0, 0"])
+        self.assertLess(used, 1 << 20)
 
     def test_whole(self):
         self.assertEqual(self.check(), (0, {"stored": 6, "missing": 0, "wrong_length": 0, "damaged": 0, "strays": 0}, {}))
