@@ -357,13 +357,18 @@ static int hdf5_read_chunk(void *arg, const struct dn_chunk_id *id, uint64_t off
     return 0;
 }
 
-/* The end of a write: the temporary file takes the chunk's name, or goes if `r` says that writing it failed. */
+/* The end of a write: the temporary file is closed and takes the chunk's name, or goes if `r` says that writing it
+ * failed. */
 static int put_in_place(struct dataset *dataset, const struct dn_chunk_id *id, int fd, const char *temporary,
                         const char *file, int r, struct dn_version *version)
 {
     struct stat st;
 
-    if (r == 0 && (fstat(fd, &st) < 0 || renameat(dataset->dir, temporary, dataset->dir, file) < 0)) {
+    /* A file system over a network may say only now that it could not store it, while the old chunk is still there. */
+    if (close(fd) < 0 && r == 0)
+        r = chunk_fail(dataset, file, errno == EINTR ? -EAGAIN : -errno, strerror(errno));
+    if (r == 0 && (fstatat(dataset->dir, temporary, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+                   renameat(dataset->dir, temporary, dataset->dir, file) < 0)) {
         /* whoever deletes the dataset takes the temporary file away */
         r = errno == ENOENT ? -ESTALE : -errno;
         chunk_fail(dataset, file, r, strerror(-r));
@@ -382,8 +387,7 @@ static int hdf5_write_chunk(void *arg, const struct dn_chunk_id *id, uint64_t of
 {
     struct dataset *dataset = arg;
     char file[HDF5_FILE_NAME], temporary[HDF5_FILE_NAME];
-    DESCRIPTOR fd = -1;
-    int r;
+    int fd, r;
 
     hdf5_chunk_name(id, file);
     if (offset != 0 || length != dataset->chunks.nbytes)
@@ -416,9 +420,8 @@ static int hdf5_copy_chunk(void *arg, void *to, const struct dn_chunk_id *id)
     struct dataset *dataset = to;
     char file[HDF5_FILE_NAME], temporary[HDF5_FILE_NAME];
     DESCRIPTOR source = -1;
-    DESCRIPTOR fd = -1;
     struct stat st;
-    int r;
+    int fd, r;
 
     source = open_chunk(arg, id, file, &st);
     if (source < 0)

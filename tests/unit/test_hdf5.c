@@ -1236,6 +1236,45 @@ static void test_too_much_lost(void **test_state)
     close(dir);
 }
 
+/* ---- a file system that tells late ------------------------------------------------------------ */
+
+static bool close_fails; /* for files that were written */
+
+int __real_close(int fd);
+int __wrap_close(int fd);
+int __wrap_close(int fd)
+{
+    bool fails = close_fails && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+    int r = __real_close(fd);
+
+    if (!fails)
+        return r;
+    errno = EDQUOT;
+    return -1;
+}
+
+/* NFS may find no room for a file as late as when it is closed. The chunk that was there stays. */
+static void test_late_failure(void **test_state)
+{
+    struct dn_desc desc;
+    unsigned char old[SIDE * SIDE] = {1}, new[SIDE * SIDE] = {2}, got[SIDE * SIDE];
+    void *dataset = make("d", "|u1", SIDE, "0", &desc);
+    uint64_t index[2] = {0};
+    struct dn_chunk_id id = {.index = index, .ndim = 2};
+    (void)test_state;
+
+    assert_int_equal(hdf5->write_chunk(dataset, &id, 0, old, sizeof(old), NULL), 0);
+    close_fails = true;
+    assert_int_equal(hdf5->write_chunk(dataset, &id, 0, new, sizeof(new), NULL), -EDQUOT);
+    close_fails = false;
+    assert_int_equal(hdf5->read_chunk(dataset, &id, 0, got, sizeof(got), NULL), 0);
+    assert_memory_equal(got, old, sizeof(old));
+    assert_int_equal(hdf5->delete_chunk(dataset, &id), 0);
+    give_back(dataset, &desc);
+    assert_int_equal(hdf5->delete_dataset(conn, "d"), 0);
+    assert_false(exists(at("d"))); /* with nothing left in it */
+}
+
 /* ---- threads ---------------------------------------------------------------------------------- */
 
 #define THREADS 4
@@ -1311,6 +1350,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_write_during_failed_sync, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_writes_between_flushes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_much_lost, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_late_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
     };
 
