@@ -14,6 +14,7 @@
 #include "hdf5_chunk.h"
 #include "hdf5_folder.h"
 #include "hdf5_helper.h"
+#include "hdf5_io.h"
 #include "hdf5_meta.h"
 #include "hdf5_strays.h"
 #include "hdf5_sync.h"
@@ -285,18 +286,19 @@ static int hdf5_rename_dataset(void *arg, const char *from, const char *to)
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
+/* No mark for a state that another one may follow with the same times. */
 static void make_version(const struct stat *st, struct dn_version *out)
 {
     uint64_t mark[4] = {st->st_ino, (uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec,
                         (uint64_t)st->st_mtim.tv_nsec};
 
-    out->size = sizeof(mark);
+    out->size = hdf5_time_is_own(&st->st_mtim) || hdf5_is_settled(&st->st_mtim) ? sizeof(mark) : 0;
     memcpy(out->bytes, mark, sizeof(mark));
 }
 
 static bool version_equal(const struct dn_version *a, const struct dn_version *b)
 {
-    return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+    return a->size > 0 && a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
 }
 
 /* The folder of a dataset that somebody deleted says "absent" to everything. */
@@ -364,6 +366,7 @@ static int put_in_place(struct dataset *dataset, const struct dn_chunk_id *id, i
 {
     struct stat st;
 
+    hdf5_set_time(fd);
     /* A file system over a network may say only now that it could not store it, while the old chunk is still there. */
     if (close(fd) < 0 && r == 0)
         r = chunk_fail(dataset, file, errno == EINTR ? -EAGAIN : -errno, strerror(errno));

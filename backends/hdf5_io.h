@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reads and writes of files that go all the way, or fail with 0 or a negative errno (and no text). */
+/* Reads and writes of files that go all the way, or fail with 0 or a negative errno (and no text); and their times. */
 #ifndef DOSNA_HDF5_IO_H
 #define DOSNA_HDF5_IO_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 /** -EIO: the file ends before. */
@@ -85,6 +88,36 @@ static inline int hdf5_write_two(int fd, const void *head, size_t first, const v
     }
     done -= first;
     return hdf5_write_all(fd, (const unsigned char *)rest + done, second - done, first + done);
+}
+
+#define HDF5_SETTLED_MS 100
+
+/** A file just changed may change again without its times telling: they go in steps of a few milliseconds. */
+static inline bool hdf5_is_settled(const struct timespec *changed)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (now.tv_sec - changed->tv_sec) * 1000 + (now.tv_nsec - changed->tv_nsec) / 1000000 > HDF5_SETTLED_MS;
+}
+
+/** Times that hdf5_set_time() sets are multiples of this, which others are by a rare chance only. */
+#define HDF5_TIME_UNIT 1009
+
+/** Give a file that was just written a time of its own, which no other change of a file has. Where it can't be set, or
+ *  not to the nanosecond, it is a time like others. */
+static inline void hdf5_set_time(int fd)
+{
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+
+    clock_gettime(CLOCK_REALTIME, &times[1]);
+    times[1].tv_nsec -= times[1].tv_nsec % HDF5_TIME_UNIT;
+    futimens(fd, times);
+}
+
+static inline bool hdf5_time_is_own(const struct timespec *time)
+{
+    return time->tv_nsec > 0 && time->tv_nsec % HDF5_TIME_UNIT == 0;
 }
 
 #endif

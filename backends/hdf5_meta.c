@@ -18,7 +18,6 @@
 
 /* The largest fill value that is remembered. */
 #define FILL_KEPT 256
-#define SETTLED_MS 100
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
@@ -358,16 +357,6 @@ static bool file_equal(const struct stat *a, const struct stat *b)
            time_equal(&a->st_mtim, &b->st_mtim) && time_equal(&a->st_ctim, &b->st_ctim);
 }
 
-/* A file just changed may change again without its times telling: they go in steps of a few milliseconds. */
-static bool is_settled(const struct stat *file)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (now.tv_sec - file->st_ctim.tv_sec) * 1000 +
-               (now.tv_nsec - file->st_ctim.tv_nsec) / 1000000 > SETTLED_MS;
-}
-
 /* A failure to remember is none of the reader's. */
 static void remember(struct hdf5_meta_slot *slot, const struct stat *file, const struct dn_desc *desc)
 {
@@ -396,7 +385,7 @@ int hdf5_meta_read(struct hdf5_meta_cache *cache, int fd, const char *label, str
     pthread_mutex_unlock(&cache->lock);
     if (is_known)
         return r;
-    may_remember = is_settled(&file);
+    may_remember = hdf5_is_settled(&file.st_ctim);
     r = read_file(fd, label, desc);
     if (r < 0 || !may_remember)
         return r;
