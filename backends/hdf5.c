@@ -352,8 +352,8 @@ static int hdf5_read_chunk(void *arg, const struct dn_chunk_id *id, uint64_t off
     if (version != NULL && version_equal(version, &now))
         return DN_UNCHANGED;
     r = hdf5_chunks_read(&dataset->chunks, fd, (uint64_t)st.st_size, offset, buffer, length);
-    if (r < 0)
-        return chunk_fail(dataset, file, r, dn_error_text(r));
+    if (r < 0) /* NFS: another machine has replaced the file meanwhile */
+        return chunk_fail(dataset, file, r == -ESTALE ? -EAGAIN : r, dn_error_text(r));
     if (version != NULL)
         *version = now;
     return 0;

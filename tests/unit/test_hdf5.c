@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "hdf5_sync.h"
@@ -1274,7 +1275,37 @@ static void test_too_much_lost(void **test_state)
     close(dir);
 }
 
-/* ---- a file system that tells late ------------------------------------------------------------ */
+/* ---- what NFS does ----------------------------------------------------------------------------- */
+
+static bool read_fails;
+
+ssize_t __real_preadv64(int fd, const struct iovec *parts, int count, off_t offset);
+ssize_t __wrap_preadv64(int fd, const struct iovec *parts, int count, off_t offset);
+ssize_t __wrap_preadv64(int fd, const struct iovec *parts, int count, off_t offset)
+{
+    if (!read_fails)
+        return __real_preadv64(fd, parts, count, offset);
+    errno = ESTALE;
+    return -1;
+}
+
+/* A file that another machine replaces goes from under its reader. That is not the end of the dataset. */
+static void test_replaced_while_read(void **test_state)
+{
+    struct dn_desc desc;
+    unsigned char bytes[SIDE * SIDE] = {1}, got[SIDE * SIDE];
+    void *dataset = make("d", "|u1", SIDE, "0", &desc);
+    uint64_t index[2] = {0};
+    struct dn_chunk_id id = {.index = index, .ndim = 2};
+    (void)test_state;
+
+    assert_int_equal(hdf5->write_chunk(dataset, &id, 0, bytes, sizeof(bytes), NULL), 0);
+    read_fails = true;
+    assert_int_equal(hdf5->read_chunk(dataset, &id, 0, got, sizeof(got), NULL), -EAGAIN);
+    read_fails = false;
+    assert_int_equal(hdf5->read_chunk(dataset, &id, 0, got, sizeof(got), NULL), 0);
+    give_back(dataset, &desc);
+}
 
 static bool close_fails; /* for files that were written */
 
@@ -1389,6 +1420,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_write_during_failed_sync, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_writes_between_flushes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_much_lost, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_replaced_while_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_late_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
     };
