@@ -215,10 +215,10 @@ static bool set_connection(const struct s3_client *client, CURL *easy)
     SET(LOW_SPEED_TIME, client->timeout_ms / 3000 + 1);
     SET(SSL_VERIFYPEER, client->verify ? 1l : 0l);
     SET(SSL_VERIFYHOST, client->verify ? 2l : 0l);
-    if (client->ca_file)
+    if (client->ca_file || client->ca_folder) { /* and not the system's beside it */
         SET(CAINFO, client->ca_file);
-    if (client->ca_folder)
         SET(CAPATH, client->ca_folder);
+    }
     return ok;
 }
 

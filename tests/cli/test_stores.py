@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import shutil
+import ssl
 import subprocess
 import unittest
 import zlib
@@ -170,6 +172,60 @@ class NoAnswer(cases.Case):
                         ["load", "b", "in.npy"]):
             self.fails(1, "", *command)
         self.assertFalse(os.path.exists(self.path("x.npy")))
+
+
+@unittest.skipUnless(stores.STORE == "hdf5", "it is about s3, and needs no store")
+@unittest.skipUnless(cases.is_built("s3"), "dosna is built without s3")
+@unittest.skipUnless(shutil.which("openssl"), "openssl is not installed")
+class TrustInS3(cases.Case):
+    """A server with a certificate of its own."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = FakeS3()
+        self.server.__enter__()
+        self.addCleanup(self.server.__exit__)
+        inner = self.server.server
+        inner.socket = self.make_certificate("server").wrap_socket(inner.socket, server_side=True)
+        self.make_certificate("other")
+        self.environment.update(AWS_ACCESS_KEY_ID="access", AWS_SECRET_ACCESS_KEY="secret")
+
+    def make_certificate(self, name):
+        """NAME.pem with its key in NAME.key, and the folder NAME, as /etc/ssl/certs is."""
+        pem, key = self.path(name + ".pem"), self.path(name + ".key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-keyout", key, "-out", pem, "-days", "2", "-subj", "/CN=" + name, "-addext",
+                        "subjectAltName=IP:127.0.0.1"], check=True, stderr=subprocess.DEVNULL)
+        os.mkdir(self.path(name))
+        shutil.copy(pem, self.path(name, "ca-certificates.crt"))
+        subprocess.run(["openssl", "rehash", self.path(name)], check=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem, key)
+        return context
+
+    def check(self, verify, trusted, *before):
+        self.where = ["--backend", "s3", "--connection", "any", "--connection-options",
+                      "endpoint_url=" + self.server.url.replace("http:", "https:"), "verify=" + verify]
+        done = subprocess.run([*before, *self.command("ls")], env=self.environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)
+        with self.subTest(verify):
+            self.assertEqual(done.returncode == 0, trusted, done.stdout)
+            self.assertIn(b"" if trusted else b"certificate is not trusted", done.stdout)
+
+    def test_what_is_named(self):
+        self.check("true", False)
+        self.check("false", True)
+        for kind in ("", ".pem"):
+            self.check(self.path("server" + kind), True)
+            self.check(self.path("other" + kind), False)
+
+    @unittest.skipIf(subprocess.call(["unshare", "-rm", "true"], stderr=subprocess.DEVNULL), "there are no namespaces")
+    def test_nothing_else(self):
+        """The system's certificates do not count beside those that are named."""
+        system = ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc/ssl/certs && exec "$@"', self.path("server")]
+        self.check("true", True, *system)
+        for kind in ("", ".pem"):
+            self.check(self.path("other" + kind), False, *system)
 
 
 @unittest.skipUnless(stores.STORE == "s3", "it is about copies in s3")
