@@ -107,6 +107,18 @@ class S3Case(MountedCase):
         self.assertIn(bucket, os.listdir(mount.path))
         self.assertNotIn("1.1", self.keys_of(bucket))  # reading stores nothing
 
+    def test_fill_values_that_no_header_holds(self):
+        """Blanks that a header's reader may join, at the ends and within, and what is not ASCII."""
+        cases = [("|S8", b" a   b\t "), ("|S3", b"   "), ("|S4", b"\xe4\n\r\x01"), ("<U6", " \xe4  \u65e5"), ("<U2", "\U0001f600")]
+        mount = self.mount_s3()
+        for i, (dtype, value) in enumerate(cases):
+            with self.subTest(dtype=dtype, value=value):
+                mount.create(f"{self.prefix}{i}", shape="2", dtype=dtype, fillvalue=repr(value))
+        again = self.mount_s3()
+        for i, (dtype, value) in enumerate(cases):
+            with self.subTest(dtype=dtype, value=value):
+                self.assertEqual(again.read(f"{self.prefix}{i}"), numpy.full(2, value, dtype).tobytes())
+
     def test_fill_values(self):
         buckets = [self.dosna_create(f"fill-{i}", (3,), dtype, text, (2,)) for i, (dtype, text, _) in enumerate(FILLS)]
         mount = self.mount_s3()
