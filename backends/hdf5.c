@@ -250,6 +250,7 @@ static int hdf5_delete_dataset(void *arg, const char *name)
         return r;
     if (unlinkat(dir, HDF5_META, 0) < 0 && errno != ENOENT)
         return dn_fail(-errno, "%s: " HDF5_META ": %s", name, strerror(errno));
+    hdf5_strays_remove(dir, NULL, &removed); /* of writers that were on their way; others see that the dataset is gone */
     unlinkat(parent, last, AT_REMOVEDIR); /* stays if something foreign is in it */
     return 0;
 }
@@ -301,12 +302,15 @@ static bool version_equal(const struct dn_version *a, const struct dn_version *b
     return a->size > 0 && a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
 }
 
-/* The folder of a dataset that somebody deleted says "absent" to everything. */
+/* The folder of a dataset that somebody deleted says "absent" to everything, and may stay for what is foreign in it. */
 static bool is_gone(const struct dataset *dataset)
 {
-    struct stat st;
+    return faccessat(dataset->dir, HDF5_META, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
 
-    return fstat(dataset->dir, &st) == 0 && st.st_nlink == 0;
+static int gone(const struct dataset *dataset)
+{
+    return dn_fail(-ESTALE, "%s: the dataset was deleted", dataset->name);
 }
 
 /* Says which chunk a failure is about, before the cause where a text tells that already. */
@@ -315,7 +319,7 @@ static int chunk_fail(const struct dataset *dataset, const char *file, int code,
     char text[DN_ERROR_MAX];
 
     if (code == -ENOENT && is_gone(dataset))
-        return dn_fail(-ESTALE, "%s: the dataset was deleted", dataset->name);
+        return gone(dataset);
     snprintf(text, sizeof(text), "%s", why);
     return dn_fail(code, "%s/%s: %s", dataset->name, file, text);
 }
@@ -379,6 +383,10 @@ static int put_in_place(struct dataset *dataset, const struct dn_chunk_id *id, i
     if (r < 0) {
         unlinkat(dataset->dir, temporary, 0);
         return r;
+    }
+    if (is_gone(dataset)) { /* whoever deletes it may have looked for chunks before */
+        unlinkat(dataset->dir, file, 0);
+        return gone(dataset);
     }
     if (version != NULL)
         make_version(&st, version);

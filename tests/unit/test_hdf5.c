@@ -1023,6 +1023,27 @@ static void test_gone(void **test_state)
     give_back(dataset, &desc);
 }
 
+/* A folder that has something foreign in it stays, and is no dataset all the same. */
+static void test_gone_but_for_the_folder(void **test_state)
+{
+    struct dn_desc desc;
+    unsigned char bytes[SIDE * SIDE] = {0};
+    uint64_t index[2] = {0};
+    struct dn_chunk_id id = {.index = index, .ndim = 2};
+    void *dataset = make("d", "|u1", 10, "0", &desc);
+    (void)test_state;
+
+    assert_int_equal(write_at(dataset, 0, 0, bytes, sizeof(bytes)), 0);
+    spill(at("d/notes"), "mine", 4);
+    assert_int_equal(hdf5->delete_dataset(conn, "d"), 0);
+    assert_int_equal(read_at(dataset, 0, 0, bytes, sizeof(bytes)), -ESTALE);
+    assert_int_equal(hdf5->has_chunk(dataset, &id), -ESTALE);
+    assert_int_equal(write_at(dataset, 0, 0, bytes, sizeof(bytes)), -ESTALE);
+    assert_int_equal(remove(at("d/notes")), 0);
+    assert_int_equal(rmdir(at("d")), 0); /* nothing else was in it */
+    give_back(dataset, &desc);
+}
+
 static void test_rename(void **test_state)
 {
     struct dn_desc desc, other_desc;
@@ -1411,6 +1432,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_strays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_delete, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gone_but_for_the_folder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rename, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_described_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_versions, set_up, tear_down),
