@@ -79,7 +79,7 @@ static bool child_receive(struct request *request, int *fd)
     return true;
 }
 
-static void set_limit(__rlimit_resource_t resource, rlim_t most)
+static void set_limit(int resource, rlim_t most)
 {
     struct rlimit limit;
 
