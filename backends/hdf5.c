@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -437,6 +438,8 @@ static int hdf5_copy_chunk(void *arg, void *to, const struct dn_chunk_id *id)
     source = open_chunk(arg, id, file, &st);
     if (source < 0)
         return source;
+    if (flock(source, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        return chunk_fail(arg, file, -EAGAIN, "another process has the file locked for writing");
     fd = hdf5_temporary_create(dataset->dir, temporary);
     if (fd < 0)
         return chunk_fail(dataset, file, fd, strerror(-fd));

@@ -528,6 +528,23 @@ static void test_helper_killed(void **test_state)
     check_victim_is_well();
 }
 
+/* Its first chunk, into another dataset. */
+static int copy_victim(void)
+{
+    struct dn_desc desc, read = {0};
+    uint64_t index[2] = {0};
+    struct dn_chunk_id id = {.index = index, .ndim = 2};
+    void *copy = make("copy", "<f4", 10, "0", &desc), *from;
+    int r = hdf5->open_dataset(conn, "victim", &from, &read);
+
+    assert_int_equal(r, 0);
+    r = hdf5->copy_chunk(from, copy, &id);
+    give_back(from, &read);
+    give_back(copy, &desc);
+    assert_int_equal(hdf5->delete_dataset(conn, "copy"), 0);
+    return r;
+}
+
 static void test_locked(void **test_state)
 {
     int fd;
@@ -537,8 +554,10 @@ static void test_locked(void **test_state)
     fd = open(at("victim/chunk_0_0.h5"), O_RDWR);
     assert_int_equal(flock(fd, LOCK_EX), 0);
     assert_int_equal(read_victim(), -EAGAIN);
+    assert_int_equal(copy_victim(), -EAGAIN);
     assert_int_equal(flock(fd, LOCK_UN), 0);
     assert_int_equal(read_victim(), 0);
+    assert_int_equal(copy_victim(), 0);
     close(fd);
 }
 
