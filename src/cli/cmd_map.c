@@ -3,6 +3,9 @@
  * map and apply: each chunk through a command of the user's, which reads it on its standard input and writes the
  * new one on its standard output. A chunk comes cut to the array; where it is, and what, stands in DOSNA_INDEX,
  * DOSNA_START, DOSNA_SHAPE (numbers with commas) and DOSNA_DTYPE.
+ *
+ * Each command has a process group of its own, so that what it has started itself ends with it when the work is
+ * interrupted. One that has closed its output is waited for, as its status counts.
  */
 #include "cli.h"
 
@@ -13,11 +16,14 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define VARIABLES 4
 #define PIPE_SIZE (1 << 20)
+#define TICK 200   /* ms between looks at interrupted() */
+#define GRACE 2000 /* ms from SIGTERM to SIGKILL */
 
 extern char **environ;
 
@@ -85,6 +91,7 @@ static char **make_environment(const struct filter *filter, const struct dn_part
 struct child {
     pid_t pid;
     int in, out; /* to its standard input, from its standard output */
+    int end;     /* a pidfd, or -1: this system has none */
 };
 
 static void close_fd(int *fd)
@@ -104,6 +111,7 @@ static int spawn(const struct filter *filter, char **env, const int in[2], const
 
     sigemptyset(&normal);
     sigaddset(&normal, SIGPIPE);
+    sigaddset(&normal, SIGXFSZ);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
@@ -111,7 +119,8 @@ static int spawn(const struct filter *filter, char **env, const int in[2], const
     posix_spawnattr_setsigdefault(&attributes, &normal);
     sigemptyset(&normal);
     posix_spawnattr_setsigmask(&attributes, &normal);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
     error = posix_spawnp(pid, command[0], &actions, &attributes, command, env);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
@@ -141,6 +150,7 @@ static int start(const struct filter *filter, const struct dn_part *part, struct
     }
     child->in = in[1];
     child->out = out[0];
+    child->end = error ? -1 : pidfd_open(child->pid, 0);
     free_environment(env);
     return error;
 }
@@ -189,7 +199,7 @@ static int exchange(struct child *child, struct transit *t)
         struct pollfd fds[2] = {{.fd = child->out, .events = POLLIN}, {.fd = child->in, .events = POLLOUT}};
         if (interrupted())
             return dn_fail(-EINTR, "interrupted");
-        if (poll(fds, 2, 200) < 0)
+        if (poll(fds, 2, TICK) < 0)
             continue;
         if (fds[1].revents)
             feed(child, t);
@@ -197,6 +207,43 @@ static int exchange(struct child *child, struct transit *t)
             more = drain(child, t);
     }
     return 0;
+}
+
+/* Has it ended? It is not reaped: nobody else gets its number. */
+static bool has_ended(const struct child *child)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    return waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid != 0;
+}
+
+static void await_tick(const struct child *child)
+{
+    struct pollfd fd = {.fd = child->end, .events = POLLIN};
+
+    poll(&fd, 1, TICK);
+}
+
+static void end_group(const struct child *child)
+{
+    kill(-child->pid, SIGTERM);
+    for (int waited = 0; waited < GRACE && !has_ended(child); waited += TICK)
+        await_tick(child);
+    kill(-child->pid, SIGKILL);
+}
+
+/* Wait for its end, which comes at once if there is nothing more to expect of it. Its status. */
+static int end_child(const struct child *child, bool useless)
+{
+    int status = 0;
+
+    while (!useless && !interrupted() && !has_ended(child))
+        await_tick(child);
+    if (useless || interrupted())
+        end_group(child);
+    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
 }
 
 static int judge(const char *command, int status, const struct transit *t)
@@ -217,18 +264,16 @@ static int judge(const char *command, int status, const struct transit *t)
 static int run_command(const struct filter *filter, const struct dn_part *part, const void *in, void *out)
 {
     struct transit transit = {.in = in, .out = out, .length = part->nbytes};
-    struct child child = {.in = -1, .out = -1};
-    int status = 0, error = start(filter, part, &child);
+    struct child child = {.in = -1, .out = -1, .end = -1};
+    int status, error = start(filter, part, &child);
 
     if (error)
         return error;
     error = exchange(&child, &transit);
     close_fd(&child.in);
     close_fd(&child.out);
-    if (error || transit.too_long)
-        kill(child.pid, SIGTERM);
-    while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+    status = end_child(&child, error || transit.too_long);
+    close_fd(&child.end);
     return error ? error : judge(filter->cli->rest[0], status, &transit);
 }
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import uuid
 
 import h5py
 import numpy
@@ -251,6 +252,17 @@ class Interrupts(cases.Case):
         os.unlink(ready)
         return process.returncode, errors.decode()
 
+    def is_running(self, marker):
+        """Is there a process with this argument, that has not ended?"""
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{number}/cmdline", "rb") as file:
+                    if marker.encode() in file.read().split(b"\0"):
+                        return True
+            except OSError: # it has ended meanwhile
+                pass
+        return False
+
     def test_map(self):
         self.load_array("a", cases.some_array((10, 12)), "--chunk-size", "4,4")
         slow = "echo x > ready; exec sleep 1000"
@@ -264,6 +276,23 @@ class Interrupts(cases.Case):
                     self.assertEqual(status, 1)
                     self.assertEqual(text, "dosna: map: interrupted: 0 of 9 chunks were done; b was removed\n")
                     self.assertEqual(self.listing(), ["a"])
+
+    def test_map_without_output(self):
+        """A command that has closed its output, one that wants no SIGTERM, and what they have started: all are ended."""
+        self.load_array("a", cases.some_array((10, 12)), "--chunk-size", "4,4")
+        commands = ("exec >&-; echo x > ready; sh -c 'sleep 1000; :' {0}; :",
+                    "trap '' TERM; echo x > ready; sh -c 'sleep 1000; :' {0}; sleep 1000; sleep 1000")
+        for command in commands:
+            for engine in ("threads", "processes"):
+                with self.subTest(command, engine=engine):
+                    self.use("hdf5", engine)
+                    marker = uuid.uuid4().hex
+                    status, text = self.interrupt(signal.SIGINT, "--njobs", "1", "map", "a", "b", "--", "sh", "-c",
+                                                  command.format(marker))
+                    self.assertEqual((status, text), (1, "dosna: map: interrupted: 0 of 9 chunks were done; b was removed\n"))
+                    self.assertFalse(self.is_running(marker))
+        self.ok("apply", "a", "--", "sh", "-c", "cat; exec >&-; exit 0")
+        self.fails(1, "status 3", "apply", "a", "--", "sh", "-c", "cat; exec >&-; exit 3")
 
     def test_load_from_a_pipe(self):
         def hang_up_kills(): # which nohup, if it has started the tests, has changed
