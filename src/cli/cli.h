@@ -20,6 +20,8 @@
 /** What a wrong call returns, as -errno in value: exit status 2. Nothing else of the program or of
  *  libdosna returns it. */
 #define CLI_USAGE (-4000)
+/** In the same way: whoever read standard output has gone. */
+#define CLI_NO_READER (-4001)
 
 /** Every option; those of commands are indices of cli.value[]. */
 enum cli_option {
@@ -50,6 +52,7 @@ struct cli {
     char **rest;                  /* behind "--", with CMD_REST: a command to run; NULL-terminated */
     int rests;
     bool help, version;
+    bool output_taken;            /* standard output has the array: results go to standard error */
 
     struct dn_team team; /* size 1 when there is one process */
     dn_connection *conn;
@@ -149,10 +152,16 @@ uint64_t setting_number(const struct cli *cli, const char *key);
 /** Bytes of chunks in memory while something is done to each by itself. */
 uint64_t chunks_in_use(const struct cli *cli, const struct dn_desc *desc);
 
+/** Why a write to standard output has failed, by errno; with its text. */
+int fail_output(void);
+
 /** Ctrl-C or SIGTERM came, or the terminal has gone. Ends waits inside libdosna too. */
 bool interrupted(void);
-/** Catch these signals from now on, SIGHUP unless it is ignored. A second one kills. */
+/** Catch these signals from now on, SIGHUP unless it is ignored. One that comes a second later kills. What would be
+ *  SIGPIPE or SIGXFSZ is an error of write(). */
 void catch_signals(void);
+/** End the program as SIGPIPE would have ended it; returns where that was ignored from the beginning. */
+void die_without_reader(void);
 /** Let no signal end a wait while something half-made is taken back; interrupted() goes on telling. */
 void begin_cleanup(void);
 

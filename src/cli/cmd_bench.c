@@ -173,8 +173,11 @@ int cmd_bench(struct cli *cli)
 {
     struct bench bench = {.cli = cli, .bytes = 64u << 20};
     const char *plot = cli->value[OPT_PLOT];
-    int error = plot ? check_absent(plot, has_option(cli, OPT_FORCE)) : 0;
+    int error;
 
+    if (plot && strcmp(plot, "-") == 0)
+        return usage_fail("--plot -: the results are on standard output");
+    error = plot ? check_absent(plot, has_option(cli, OPT_FORCE)) : 0;
     if (error)
         return error;
     if (has_option(cli, OPT_SIZE)) {

@@ -140,7 +140,7 @@ static int print_names(struct cli *cli, const struct names *names)
 {
     int error = 0;
 
-    for (size_t i = 0; i < names->count && !interrupted(); i++) {
+    for (size_t i = 0; i < names->count && !interrupted() && !ferror(stdout); i++) {
         const char *name = names->name[i];
         int failed = 0;
         if (cli->json)

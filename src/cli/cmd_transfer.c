@@ -497,6 +497,7 @@ int cmd_save(struct cli *cli)
     error = say_how_far(&t, "saved", error);
     error = dn_agree(cli->conn, finish_dataset(t.dataset, error), NULL);
     error = end_file(&t, error);
+    cli->output_taken = strcmp(t.file.path, "-") == 0;
     if (!error)
         report_done(cli, "save", t.done, nbytes, seconds_now() - begin);
     return error;

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,6 +169,11 @@ void json_extents(const uint64_t *extents, int ndim)
     printf("[%s]", extents_text(extents, ndim, text));
 }
 
+int fail_output(void)
+{
+    return dn_fail(errno == EPIPE ? CLI_NO_READER : -errno, "standard output: %s", strerror(errno));
+}
+
 void report_done(const struct cli *cli, const char *what, uint64_t chunks, uint64_t bytes, double seconds)
 {
     char size[32], rate[32];
@@ -175,7 +181,8 @@ void report_done(const struct cli *cli, const char *what, uint64_t chunks, uint6
     if (!is_first(cli))
         return;
     if (cli->json) {
-        printf("{\"chunks\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"seconds\": %.3f}\n", chunks, bytes, seconds);
+        fprintf(cli->output_taken ? stderr : stdout,
+                "{\"chunks\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"seconds\": %.3f}\n", chunks, bytes, seconds);
     } else if (cli->verbose) {
         bytes_text((uint64_t)((double)bytes / fmax(seconds, 1e-9)), rate);
         fprintf(stderr, "%s: %" PRIu64 " chunks, %s in %.2f s, %s/s\n", what, chunks, bytes_text(bytes, size),
@@ -252,35 +259,50 @@ int take_back(struct cli *cli, const char *name, int error)
 
 /* ---- signals --------------------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t stop;
+/* timeout(1) sends its signal to the process and to its group: what comes so soon is the same one again. */
+#define ONE_SIGNAL 1.0 /* seconds */
+
+static _Atomic double stop_time; /* of the first signal; 0: none came */
+static void (*pipe_handler)(int); /* before catch_signals() */
 
 static void on_signal(int number)
 {
-    (void)number;
-    stop = 1;
+    double now = seconds_now(), none = 0;
+
+    if (atomic_compare_exchange_strong(&stop_time, &none, now) || now - none < ONE_SIGNAL)
+        return;
+    signal(number, SIG_DFL);
+    raise(number); /* when this function has returned */
+}
+
+bool interrupted(void)
+{
+    return atomic_load(&stop_time) != 0;
 }
 
 static bool is_interrupted(void *arg)
 {
     (void)arg;
-    return stop;
-}
-
-bool interrupted(void)
-{
-    return stop;
+    return interrupted();
 }
 
 void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, hangup;
+    struct sigaction action = {.sa_handler = on_signal}, hangup;
 
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* by nohup */
         sigaction(SIGHUP, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    pipe_handler = signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     dn_cancel_hook(is_interrupted, NULL);
+}
+
+void die_without_reader(void)
+{
+    signal(SIGPIPE, pipe_handler);
+    raise(SIGPIPE);
 }
 
 void begin_cleanup(void)

@@ -5,6 +5,7 @@
  * The npy format: numpy's lib/format.py, "\x93NUMPY", version 1.0, 2.0 or 3.0, the header's length, and a Python
  * dict of descr, fortran_order and shape, padded to 64 bytes.
  */
+#include "cli.h"
 #include "file.h"
 
 #include <ctype.h>
@@ -80,7 +81,7 @@ static int flat_write(struct file *file, const void *buffer, size_t length)
     while (length > 0) {
         ssize_t n = write(flat->fd, buffer, length);
         if (n < 0)
-            return fail(file, -errno, strerror(errno));
+            return flat->fd == STDOUT_FILENO ? fail_output() : fail(file, -errno, strerror(errno));
         buffer = (const char *)buffer + n;
         length -= (size_t)n;
     }

@@ -3,8 +3,10 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The least cache of one of several processes. */
 #define LEAST_CACHE (UINT64_C(64) << 20)
@@ -322,10 +324,19 @@ static int connect_and_run(struct cli *cli)
 
 /* ---- start to end ----------------------------------------------------------------------------------------------- */
 
+/* What is opened later shall not get the number of a standard stream that the caller has closed. The wrong direction
+   makes reading or writing it an error. */
+static void open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* the lowest number that is free */
+}
+
 static int finish_output(int error)
 {
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return error ? error : dn_fail(-EIO, "standard output: %s", strerror(errno));
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !error)
+        return fail_output();
     return error;
 }
 
@@ -335,6 +346,8 @@ static int report(const struct cli *cli, int error)
 
     if (!error)
         return 0;
+    if (error == CLI_NO_READER && is_first(cli))
+        die_without_reader();
     if (is_first(cli))
         fprintf(stderr, "dosna: %s%s%s\n", cli->command ? cli->command->name : "", cli->command ? ": " : "",
                 dn_error_text(error));
@@ -363,7 +376,7 @@ static int act(struct cli *cli, int argc, char **argv, enum kind *kind)
         return fail_with_team(cli, error, kind);
     if (cli->help || cli->version) {
         cli->version ? (void)puts("dosna " DN_VERSION) : print_help(cli->command);
-        return 0;
+        return finish_output(0);
     }
     dn_log_level(cli->verbose ? DN_LOG_INFO : DN_LOG_ERROR);
     error = make_team(cli, kind);
@@ -378,6 +391,7 @@ int main(int argc, char **argv)
     enum kind kind = SINGLE;
     int status;
 
+    open_standard_streams();
     status = report(&cli, cli.config ? act(&cli, argc, argv, &kind) : no_memory());
     if (kind == FORKED)
         dn_team_end(&cli.team);
