@@ -195,8 +195,10 @@ void mpi_end(void);
 
 /* ---- pixels.c: PNG files ----------------------------------------------------------------------------- */
 
-/** Write 8-bit pixels, 1 (grey) or 3 (RGB) bytes each, by a temporary file beside `path`; "-" is stdout. */
-int png_write(const char *path, unsigned width, unsigned height, unsigned channels, const unsigned char *pixels);
+/** Write 8-bit pixels, 1 (grey) or 3 (RGB) bytes each, by a temporary file beside `path`; "-" is stdout. -EEXIST
+ *  without `force` where there is a file. */
+int png_write(const char *path, bool force, unsigned width, unsigned height, unsigned channels,
+              const unsigned char *pixels);
 
 /* ---- element.c and text.c: elements as numpy prints them --------------------------------------------- */
 

@@ -166,7 +166,7 @@ static int draw(const struct bench *bench, const char *path)
         lines[i] = (struct plot_line){.label = label[i], .value = value[i]};
         memcpy(lines[i].colour, colour[i], 3);
     }
-    return plot_write(path, lines, 2 * JOBS, position, SIDES);
+    return plot_write(path, has_option(bench->cli, OPT_FORCE), lines, 2 * JOBS, position, SIDES);
 }
 
 int cmd_bench(struct cli *cli)

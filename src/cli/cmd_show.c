@@ -230,7 +230,7 @@ static int show(struct cli *cli, dn_dataset *dataset)
     if (!error)
         error = scale(cli, &image);
     if (!error && path)
-        error = png_write(path, (unsigned)image.width, (unsigned)image.height, 1, image.grey);
+        error = png_write(path, has_option(cli, OPT_FORCE), (unsigned)image.width, (unsigned)image.height, 1, image.grey);
     else if (!error)
         print_blocks(&image);
     free(image.value);

@@ -339,17 +339,20 @@ static int look(struct transfer *t, struct dn_desc *to_create)
 
 /* Of what rank 0 found out, the others take over this. */
 enum { TOLD_CREATED = 1, TOLD_PARTS = 2, TOLD_SWAP = 4 };
+#define NUMBER_SHIFT 32
 
 static int tell(struct transfer *t, int error)
 {
     uint64_t told = 0;
 
     if (is_first(t->cli))
-        told = (t->created ? TOLD_CREATED : 0) | (t->parts ? TOLD_PARTS : 0) | (t->swap ? TOLD_SWAP : 0);
+        told = (t->created ? TOLD_CREATED : 0) | (t->parts ? TOLD_PARTS : 0) | (t->swap ? TOLD_SWAP : 0) |
+               (uint64_t)t->file.number << NUMBER_SHIFT;
     error = dn_agree(t->cli->conn, error, &told);
     t->created = told & TOLD_CREATED;
     t->parts = told & TOLD_PARTS;
     t->swap = told & TOLD_SWAP;
+    t->file.number = (uint32_t)(told >> NUMBER_SHIFT);
     return error;
 }
 

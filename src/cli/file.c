@@ -61,15 +61,6 @@ int file_describe(struct file *file, int ndim, const uint64_t *shape, const char
     return dn_fail(error, "%s: %s", file->path, why);
 }
 
-char *part_path(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    int folder = slash ? (int)(slash + 1 - path) : 0;
-    char *text;
-
-    return asprintf(&text, "%.*s.dosna-%s.part", folder, path, path + folder) < 0 ? NULL : text;
-}
-
 bool is_special(const char *path)
 {
     struct stat st;

@@ -11,6 +11,7 @@
 #define FILE_H
 
 #include <dosna/batch.h>
+#include <stdint.h>
 
 struct file;
 
@@ -42,7 +43,7 @@ struct file {
     const struct file_kind *kind;
     const char *path; /* as given */
     bool raw, force;
-    bool created;     /* by this process */
+    uint32_t number;  /* of the temporary file: what others join it by */
     struct dn_desc desc;
     void *state;
 };
@@ -62,9 +63,6 @@ int file_describe(struct file *file, int ndim, const uint64_t *shape, const char
 /** The same type in the other byte order? Then elements are turned by swap_elements(). */
 bool dtype_is_swapped(const struct dn_dtype *a, const struct dn_dtype *b);
 void swap_elements(const struct dn_dtype *dtype, void *buffer, size_t length);
-
-/** A path for a file on its way to `path`, in the same folder. NULL: no memory. The caller frees it. */
-char *part_path(const char *path);
 
 /** -EEXIST if there is a file at `path`, unless `force`. */
 int check_absent(const char *path, bool force);

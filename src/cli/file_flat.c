@@ -7,6 +7,7 @@
  */
 #include "cli.h"
 #include "file.h"
+#include "temporary.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -26,7 +27,7 @@ struct flat {
     int fd;
     uint64_t offset;         /* of the array in the file */
     bool regular;            /* the file has a size and may be read anywhere */
-    char *temporary;         /* what is being written */
+    struct temporary temporary; /* what is being written; of its maker */
     unsigned char ahead[10]; /* read to find out what standard input is, and not part of a header */
     size_t ahead_used, ahead_length;
 };
@@ -34,15 +35,6 @@ struct flat {
 static int fail(const struct file *file, int code, const char *what)
 {
     return dn_fail(code, "%s: %s", strcmp(file->path, "-") == 0 ? "standard input or output" : file->path, what);
-}
-
-static int close_flat(struct flat *flat)
-{
-    int result = flat->fd > STDERR_FILENO ? close(flat->fd) : 0;
-
-    free(flat->temporary);
-    free(flat);
-    return result < 0 ? -errno : 0;
 }
 
 /* ---- bytes -------------------------------------------------------------------------------------------------- */
@@ -313,11 +305,10 @@ static int open_output(struct file *file, struct flat *flat)
         flat->fd = is_stdout ? STDOUT_FILENO : open(file->path, O_WRONLY | O_CLOEXEC);
         return flat->fd < 0 ? fail(file, -errno, strerror(errno)) : 0;
     }
-    flat->temporary = part_path(file->path);
-    flat->fd = flat->temporary ? open(flat->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
+    flat->fd = temporary_create(&flat->temporary, file->path);
     if (flat->fd < 0)
-        return fail(file, -errno, strerror(errno));
-    file->created = true;
+        return fail(file, flat->fd, strerror(-flat->fd));
+    file->number = flat->temporary.number;
     return 0;
 }
 
@@ -334,7 +325,7 @@ static int flat_create(struct file *file, bool header)
         error = open_output(file, flat);
     if (!error && header)
         error = write_header(file);
-    if (!error && file->created && ftruncate(flat->fd, (off_t)(flat->offset + dn_desc_nbytes(&file->desc))) < 0)
+    if (!error && flat->temporary.path && ftruncate(flat->fd, (off_t)(flat->offset + dn_desc_nbytes(&file->desc))) < 0)
         error = fail(file, -errno, strerror(errno));
     return error;
 }
@@ -353,17 +344,15 @@ static int raw_create(struct file *file)
 static int flat_join(struct file *file)
 {
     struct flat *flat = calloc(1, sizeof *flat);
-    char *path = part_path(file->path);
     struct stat st;
 
     file->state = flat;
-    if (!flat || !path) {
-        free(path);
+    if (!flat)
         return dn_fail(-ENOMEM, "out of memory");
-    }
-    flat->fd = open(path, O_WRONLY | O_CLOEXEC);
-    free(path);
-    if (flat->fd < 0 || fstat(flat->fd, &st) < 0)
+    flat->fd = temporary_open(file->path, file->number);
+    if (flat->fd < 0)
+        return fail(file, flat->fd, strerror(-flat->fd));
+    if (fstat(flat->fd, &st) < 0)
         return fail(file, -errno, strerror(errno));
     flat->offset = (uint64_t)st.st_size - dn_desc_nbytes(&file->desc);
     return 0;
@@ -372,17 +361,11 @@ static int flat_join(struct file *file)
 static int flat_finish(struct file *file, bool keep)
 {
     struct flat *flat = file->state;
-    char *temporary = file->created ? flat->temporary : NULL;
-    int error;
+    int error = flat->fd > STDERR_FILENO && close(flat->fd) < 0 ? -errno : 0;
+    int named = temporary_finish(&flat->temporary, keep && !error, file->force);
 
-    if (temporary)
-        flat->temporary = NULL;
-    error = close_flat(flat);
-    if (temporary && keep && !error && rename(temporary, file->path) < 0)
-        error = -errno;
-    if (temporary && (!keep || error))
-        unlink(temporary);
-    free(temporary);
+    free(flat);
+    error = error ? error : named;
     return error ? fail(file, error, strerror(-error)) : 0;
 }
 

@@ -4,8 +4,11 @@
  * a compound of r and i. libhdf5 has one lock of its own here, as it may not be safe for threads.
  */
 #include "file.h"
+#include "hdf5_before.h"
+#include "temporary.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -14,30 +17,55 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define INCOMPLETE "it could not be written to its end"
+
 struct source {
     char *path;          /* of the file */
     const char *inside;  /* of the dataset in it; points into file->path */
-    bool new_file;       /* made here: goes when the work fails */
-    bool linked;         /* the dataset was made here */
-    bool replaces;       /* the dataset has no name yet: it takes that of another one when it is whole */
+    struct temporary temporary; /* of a file that is made here */
+    bool replaces;       /* another dataset has the name, which this one takes when it is whole */
+    bool writes, named;  /* named: that has begun */
+    struct hdf5_before before;
     hid_t file, data, type;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static herr_t innermost(unsigned n, const H5E_error2_t *error, void *text)
+/* At exit libhdf5 would close once more what it could not close on a full disk, and crash. It takes this only before its
+   first other call, which may be one of the hdf5 backend's. */
+__attribute__((constructor)) static void leave_exit_alone(void)
 {
+    H5dont_atexit();
+}
+
+struct cause {
+    int code; /* the system's, or 0 */
+    char text[DN_ERROR_MAX / 2];
+};
+
+/* The driver tells errno in a long text of its own. */
+static herr_t innermost(unsigned n, const H5E_error2_t *error, void *arg)
+{
+    struct cause *cause = arg;
+    const char *number = error->desc ? strstr(error->desc, "errno = ") : NULL;
+
+    if (n == 0 && number)
+        cause->code = atoi(number + 8);
     if (n == 0 && error->desc)
-        snprintf(text, DN_ERROR_MAX / 2, "%s", error->desc);
+        snprintf(cause->text, sizeof cause->text, "%s", cause->code > 0 ? strerror(cause->code) : error->desc);
     return 0;
 }
 
+/* To be called before libhdf5 is called again. Where `code` is -EIO, what the system has said
+   is returned. */
 static int fail(const struct file *file, int code, const char *what)
 {
-    char why[DN_ERROR_MAX / 2] = "";
+    struct cause cause = {.code = 0};
 
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, why);
-    return dn_fail(code, "%s: %s%s%s", file->path, what, *why ? ": " : "", why);
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, &cause);
+    if (code == -EIO && cause.code > 0)
+        code = -cause.code;
+    return dn_fail(code, "%s: %s%s%s", file->path, what, *cause.text ? ": " : "", cause.text);
 }
 
 /* ---- types --------------------------------------------------------------------------------------------------- */
@@ -203,6 +231,7 @@ static int new_source(struct file *file)
     if (!source)
         return dn_fail(-ENOMEM, "out of memory");
     source->file = source->data = source->type = -1;
+    source->before.fd = -1;
     source->path = strndup(file->path, (size_t)(colon - file->path));
     source->inside = colon + 1;
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
@@ -255,23 +284,79 @@ static int hdf5_open(struct file *file)
     return describe(file);
 }
 
+static bool is_group(const struct source *source, const char *name)
+{
+    hid_t object = H5Oopen(source->file, name, H5P_DEFAULT);
+    bool group = object >= 0 && H5Iget_type(object) == H5I_GROUP;
+
+    if (object >= 0)
+        H5Oclose(object);
+    return group;
+}
+
+/* Can the dataset be given its name in the end? Where there is anything on the way to it, it is a group. */
+static int check_name(struct file *file)
+{
+    struct source *source = file->state;
+    char *name = strdup(source->inside);
+    int error = 0;
+
+    if (!name)
+        return dn_fail(-ENOMEM, "out of memory");
+    for (char *at = strchr(name + 1, '/'); at && !error; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        if (H5Lexists(source->file, name, H5P_DEFAULT) <= 0)
+            break;
+        if (!is_group(source, name))
+            error = dn_fail(-ENOTDIR, "%s: %s is no group", file->path, name);
+        *at = '/';
+    }
+    if (!error && is_group(source, source->inside))
+        error = dn_fail(-EISDIR, "%s is a group", file->path);
+    source->replaces = !error && H5Lexists(source->file, source->inside, H5P_DEFAULT) > 0;
+    if (source->replaces && !file->force)
+        error = dn_fail(-EEXIST, "%s exists; -f replaces it", file->path);
+    free(name);
+    return error;
+}
+
+static bool keeps_free_space(hid_t file)
+{
+    hid_t list = H5Fget_create_plist(file);
+    H5F_fspace_strategy_t strategy;
+    hsize_t threshold;
+    hbool_t keeps = true;
+
+    H5Pget_file_space_strategy(list, &strategy, &keeps, &threshold);
+    H5Pclose(list);
+    return keeps;
+}
+
 static int open_for_writing(struct file *file)
 {
     struct source *source = file->state;
-    hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
-    bool missing = access(source->path, F_OK) != 0;
+    hid_t access_list;
+    bool missing = faccessat(AT_FDCWD, source->path, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
+    int fd = missing ? temporary_create(&source->temporary, source->path) : 0, error = 0;
 
+    if (fd < 0)
+        return dn_fail(fd, "%s: %s", source->path, strerror(-fd));
+    error = missing ? 0 : hdf5_before_look(&source->before, source->path);
+    if (error)
+        return dn_fail(error, "%s: %s", source->path, error == -EINVAL ? "it is no HDF5 file" : strerror(-error));
+    access_list = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_libver_bounds(access_list, H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST);
-    if (missing)
-        source->file = H5Fcreate(source->path, H5F_ACC_EXCL, H5P_DEFAULT, access_list);
-    else
+    if (missing) {
+        close(fd);
+        source->file = H5Fcreate(source->temporary.path, H5F_ACC_TRUNC, H5P_DEFAULT, access_list);
+    } else {
         source->file = H5Fopen(source->path, H5F_ACC_RDWR, access_list);
-    H5Pclose(access_list);
+    }
     if (source->file < 0)
-        return fail(file, -EIO, missing ? "it cannot be created" : "it cannot be opened for writing");
-    source->new_file = missing;
-    source->replaces = !missing && H5Lexists(source->file, source->inside, H5P_DEFAULT) > 0;
-    return source->replaces && !file->force ? dn_fail(-EEXIST, "%s exists; -f replaces it", file->path) : 0;
+        error = fail(file, -EIO, missing ? "it cannot be created" : "it cannot be opened for writing");
+    H5Pclose(access_list);
+    hdf5_before_opened(&source->before, !error && !keeps_free_space(source->file));
+    return error ? error : check_name(file);
 }
 
 /* Chunked as the dataset is, where HDF5 allows that: below 4 GiB, and no longer than the array. */
@@ -291,24 +376,21 @@ static int create_data(struct file *file)
 {
     struct source *source = file->state;
     const struct dn_desc *desc = &file->desc;
-    hid_t layout = make_layout(desc), links = H5Pcreate(H5P_LINK_CREATE), space;
+    hid_t layout = make_layout(desc), space;
     hsize_t dims[DN_MAX_NDIM];
+    int error = 0;
 
     for (int i = 0; i < desc->ndim; i++)
         dims[i] = desc->shape[i];
     space = H5Screate_simple(desc->ndim, dims, NULL);
     if (desc->fill && source->type >= 0)
         H5Pset_fill_value(layout, source->type, desc->fill);
-    H5Pset_create_intermediate_group(links, 1);
-    if (source->replaces)
-        source->data = H5Dcreate_anon(source->file, source->type, space, layout, H5P_DEFAULT);
-    else
-        source->data = H5Dcreate2(source->file, source->inside, source->type, space, links, layout, H5P_DEFAULT);
+    source->data = H5Dcreate_anon(source->file, source->type, space, layout, H5P_DEFAULT);
+    if (source->data < 0)
+        error = fail(file, -EIO, "the dataset cannot be created");
     H5Sclose(space);
-    H5Pclose(links);
     H5Pclose(layout);
-    source->linked = source->data >= 0 && !source->replaces;
-    return source->data >= 0 ? 0 : fail(file, -EIO, "the dataset cannot be created");
+    return error;
 }
 
 static int hdf5_create(struct file *file)
@@ -319,7 +401,7 @@ static int hdf5_create(struct file *file)
     if (error)
         return error;
     source = file->state;
-    file->created = true;
+    source->writes = true;
     source->type = make_type(&file->desc.dtype);
     if (source->type < 0)
         return fail(file, -EINVAL, "HDF5 has no elements of this type; .npy can hold it");
@@ -348,10 +430,10 @@ static int move_part(struct file *file, const struct dn_part *part, void *in, co
     if (H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0)
         result = in ? H5Dread(source->data, source->type, memory, space, H5P_DEFAULT, in)
                     : H5Dwrite(source->data, source->type, memory, space, H5P_DEFAULT, out);
-    H5Sclose(memory);
-    H5Sclose(space);
     if (result < 0)
         error = fail(file, -EIO, in ? "a part cannot be read" : "a part cannot be written");
+    H5Sclose(memory);
+    H5Sclose(space);
     pthread_mutex_unlock(&lock);
     return error;
 }
@@ -366,34 +448,46 @@ static int hdf5_write_part(struct file *file, const struct dn_part *part, const 
     return move_part(file, part, NULL, buffer);
 }
 
-/* Everything else is in the file before the old dataset goes. */
-static bool replace(const struct source *source)
+/* Until now the dataset had no name, and would have left nothing behind. Everything else is in the file before the old
+   one goes, or groups are made. */
+static int give_name(const struct file *file)
 {
-    return H5Fflush(source->file, H5F_SCOPE_LOCAL) >= 0 &&
-           H5Ldelete(source->file, source->inside, H5P_DEFAULT) >= 0 &&
-           H5Olink(source->data, source->file, source->inside, H5P_DEFAULT, H5P_DEFAULT) >= 0;
+    struct source *source = file->state;
+    hid_t links;
+    int error;
+
+    if (H5Fflush(source->file, H5F_SCOPE_LOCAL) < 0)
+        return fail(file, -EIO, INCOMPLETE);
+    error = hdf5_before_reserve(&source->before);
+    if (error)
+        return dn_fail(error, "%s: %s: %s", file->path, INCOMPLETE, strerror(-error));
+    source->named = true;
+    links = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(links, 1);
+    if ((source->replaces && H5Ldelete(source->file, source->inside, H5P_DEFAULT) < 0) ||
+        H5Olink(source->data, source->file, source->inside, links, H5P_DEFAULT) < 0)
+        error = fail(file, -EIO, INCOMPLETE);
+    H5Pclose(links);
+    return error;
 }
 
 static int hdf5_finish(struct file *file, bool keep)
 {
     struct source *source = file->state;
-    bool bad = false;
-    int error;
+    bool writes = source->writes, closed;
+    int error = writes && keep ? give_name(file) : 0, named;
 
-    H5Eclear2(H5E_DEFAULT);
-    if (source->replaces && keep)
-        bad = !replace(source);
-    if (source->data >= 0)
-        bad |= H5Dclose(source->data) < 0;
-    if (source->linked && !keep)
-        H5Ldelete(source->file, source->inside, H5P_DEFAULT);
+    if (source->data >= 0 && H5Dclose(source->data) < 0 && writes && !error)
+        error = fail(file, -EIO, INCOMPLETE);
     if (source->type >= 0)
         H5Tclose(source->type);
-    if (source->file >= 0)
-        bad |= H5Fclose(source->file) < 0;
-    if (source->new_file && (!keep || bad) && source->path)
-        unlink(source->path);
-    error = bad && file->created ? fail(file, -EIO, "it could not be written to its end") : 0;
+    closed = source->file < 0 || H5Fclose(source->file) >= 0;
+    if (!closed && writes && !error)
+        error = fail(file, -EIO, INCOMPLETE);
+    hdf5_before_end(&source->before, !source->named, closed);
+    named = temporary_finish(&source->temporary, keep && !error, false);
+    if (named && !error)
+        error = dn_fail(named, "%s: %s", source->path, strerror(-named));
     free(source->path);
     free(source);
     return error;

@@ -7,6 +7,7 @@
  * Reading takes planes of equal size and type; several samples a pixel are one axis more.
  */
 #include "file.h"
+#include "temporary.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -25,15 +26,25 @@ struct stack {
     size_t nbytes, used;  /* of a plane; of them read or written so far */
     uint64_t rows;
     bool described;       /* the first plane is written */
-    char *temporary;      /* what is being written */
+    int fd;               /* of the file that is being written, or -1 */
+    struct temporary temporary;
 };
 
 static _Thread_local char reason[256];
+static _Thread_local int reason_code; /* 0: not the system's */
 
 static void note_error(const char *module, const char *format, va_list args)
 {
     (void)module;
+    reason_code = -errno;
     vsnprintf(reason, sizeof reason, format, args);
+}
+
+/* Before a call of libtiff, which does not say why the system has refused something, but leaves it in errno. */
+static void forget_error(void)
+{
+    *reason = '\0';
+    errno = reason_code = 0;
 }
 
 static int fail(const struct file *file, int code, const char *what)
@@ -41,13 +52,23 @@ static int fail(const struct file *file, int code, const char *what)
     return dn_fail(code, "%s: %s%s%s", file->path, what, *reason ? ": " : "", reason);
 }
 
+static int fail_to_write(const struct file *file, int code)
+{
+    return code ? dn_fail(code, "%s: %s", file->path, strerror(-code)) : fail(file, -EIO, "it cannot be written");
+}
+
 static int new_stack(struct file *file)
 {
+    struct stack *stack = calloc(1, sizeof *stack);
+
     TIFFSetErrorHandler(note_error);
     TIFFSetWarningHandler(NULL);
-    *reason = '\0';
-    file->state = calloc(1, sizeof(struct stack));
-    return file->state ? 0 : dn_fail(-ENOMEM, "out of memory");
+    forget_error();
+    file->state = stack;
+    if (!stack)
+        return dn_fail(-ENOMEM, "out of memory");
+    stack->fd = -1;
+    return 0;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
@@ -231,7 +252,6 @@ static int stack_create(struct file *file)
     if (error)
         return error;
     stack = file->state;
-    *reason = '\0';
     if (!strchr("uifcb", desc->dtype.kind))
         return fail(file, -EINVAL, "TIFF has no pixels of this type; .npy can hold it");
     if (desc->dtype.order == '>')
@@ -245,15 +265,14 @@ static int stack_create(struct file *file)
         error = fail(file, -ESPIPE, "TIFF is written to files alone");
     if (error)
         return error;
-    stack->temporary = part_path(file->path);
     stack->plane = malloc(stack->nbytes);
-    if (!stack->temporary || !stack->plane)
+    if (!stack->plane)
         return dn_fail(-ENOMEM, "%s: no memory for a plane", file->path);
-    stack->tiff = TIFFOpen(stack->temporary, classic ? "w" : "w8");
-    if (!stack->tiff)
-        return fail(file, errno ? -errno : -EIO, "it cannot be written");
-    file->created = true;
-    return 0;
+    stack->fd = temporary_create(&stack->temporary, file->path);
+    if (stack->fd < 0)
+        return fail_to_write(file, stack->fd);
+    stack->tiff = TIFFFdOpen(stack->fd, file->path, classic ? "w" : "w8");
+    return stack->tiff ? 0 : fail_to_write(file, reason_code);
 }
 
 static int write_plane(struct file *file)
@@ -277,8 +296,9 @@ static int write_plane(struct file *file)
         snprintf(text, sizeof text, SHAPE "%s", shape);
         TIFFSetField(tiff, TIFFTAG_IMAGEDESCRIPTION, text);
     }
+    forget_error();
     if (TIFFWriteEncodedStrip(tiff, 0, stack->plane, (tmsize_t)stack->nbytes) < 0 || !TIFFWriteDirectory(tiff))
-        return fail(file, -EIO, "it cannot be written");
+        return fail_to_write(file, reason_code);
     stack->described = true;
     stack->used = 0;
     return 0;
@@ -304,21 +324,22 @@ static int stack_write(struct file *file, const void *buffer, size_t length)
 static int stack_finish(struct file *file, bool keep)
 {
     struct stack *stack = file->state;
-    int error = 0;
+    bool written = stack->fd >= 0;
+    int error = 0, named;
 
-    *reason = '\0';
-    if (stack->tiff)
+    forget_error();
+    if (stack->tiff && written)
+        TIFFCleanup(stack->tiff); /* as TIFFClose(), which does not tell what close() says */
+    else if (stack->tiff)
         TIFFClose(stack->tiff);
-    if (*reason)
-        error = fail(file, -EIO, "it cannot be written");
-    if (file->created && keep && !error && rename(stack->temporary, file->path) < 0)
-        error = fail(file, -errno, strerror(errno));
-    if (file->created && (!keep || error))
-        unlink(stack->temporary);
-    free(stack->temporary);
+    if (written && *reason)
+        error = fail_to_write(file, reason_code);
+    if (written && close(stack->fd) < 0 && !error)
+        error = fail_to_write(file, -errno);
+    named = temporary_finish(&stack->temporary, keep && !error, file->force);
     free(stack->plane);
     free(stack);
-    return error;
+    return error ? error : named ? fail_to_write(file, named) : 0;
 }
 
 const struct file_kind file_tiff = {.name = "TIFF", .open = stack_open, .create = stack_create, .read = stack_read,

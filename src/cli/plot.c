@@ -90,7 +90,8 @@ static void draw_axes(unsigned char *pixels, const double *x, size_t points, dou
     }
 }
 
-int plot_write(const char *path, const struct plot_line *lines, size_t count, const double *x, size_t points)
+int plot_write(const char *path, bool force, const struct plot_line *lines, size_t count, const double *x,
+               size_t points)
 {
     unsigned char *pixels = malloc(3 * WIDTH * HEIGHT);
     double top = 1;
@@ -110,7 +111,7 @@ int plot_write(const char *path, const struct plot_line *lines, size_t count, co
                       height_of(lines[l].value[i], top), lines[l].colour);
         draw_text(pixels, RIGHT + 15, TOP + 20 * (int)l, lines[l].label, lines[l].colour);
     }
-    error = png_write(path, WIDTH, HEIGHT, 3, pixels);
+    error = png_write(path, force, WIDTH, HEIGHT, 3, pixels);
     free(pixels);
     return error;
 }

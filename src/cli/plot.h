@@ -3,6 +3,7 @@
 #ifndef PLOT_H
 #define PLOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct plot_line {
@@ -11,7 +12,8 @@ struct plot_line {
     const double *value;
 };
 
-/** `x` labels the `points` positions of every line. 0 or negative errno, with a text. */
-int plot_write(const char *path, const struct plot_line *lines, size_t count, const double *x, size_t points);
+/** `x` labels the `points` positions of every line. As png_write(): 0 or negative errno, with a text. */
+int plot_write(const char *path, bool force, const struct plot_line *lines, size_t count, const double *x,
+               size_t points);
 
 #endif
