@@ -36,19 +36,18 @@ int hdf5_folder_connect(const char *directory, const char *connection)
     int n, fd;
 
     if (has_extension(connection))
-        return dn_fail(-EINVAL, "connection %s: DosNa refuses a name with an extension", connection);
+        return dn_fail(-EINVAL, "DosNa refuses a name with an extension");
     if (connection[0] == '/' || directory == NULL)
         n = snprintf(path, sizeof(path), "%s", connection[0] == '\0' ? "." : connection);
     else
         n = snprintf(path, sizeof(path), "%s/%s", directory, connection);
     if ((size_t)n >= sizeof(path))
-        return dn_fail(-ENAMETOOLONG, "connection %s: the path is too long", connection);
+        return dn_fail(-ENAMETOOLONG, "the path is too long");
     fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return dn_fail(-ENOENT, "connection %s: no such folder: %s (it must exist already)",
-                       connection, path);
+        return dn_fail(-ENOENT, "no such folder: %s (it must exist already)", path);
     if (fd < 0)
-        return dn_fail(-errno, "connection %s: %s: %s", connection, path, strerror(errno));
+        return dn_fail(-errno, "%s: %s", path, strerror(errno));
     return fd;
 }
 
@@ -136,7 +135,8 @@ int hdf5_folder_parent(int root, const char *name, bool for_new, const char **la
     parent[slash - name] = '\0';
     if (for_new && (r = check_not_inside(root, parent)) < 0)
         return r;
-    return open_beneath(root, parent, O_PATH);
+    r = open_beneath(root, parent, O_PATH);
+    return r == -ENOENT && for_new ? dn_fail(-EINVAL, "%s: there is no folder %s to make it in", name, parent) : r;
 }
 
 int hdf5_folder_is_dataset(int dir, const char *name)

@@ -148,6 +148,8 @@ static void conclude(struct call *call)
         call->result = -EIO;
     if (call->id)
         dn_vector_format(call->id->index, call->id->ndim, ".", index, sizeof index);
+    else if (strncmp(why, call->name, strlen(call->name)) == 0 && why[strlen(call->name)] == ':')
+        return; /* the backend has said what it is about */
     dn_fail(call->result, "%.200s%s%s: %s", call->name, call->id ? " chunk " : "", index, why);
 }
 
