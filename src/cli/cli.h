@@ -152,6 +152,11 @@ uint64_t setting_number(const struct cli *cli, const char *key);
 /** Bytes of chunks in memory while something is done to each by itself. */
 uint64_t chunks_in_use(const struct cli *cli, const struct dn_desc *desc);
 
+/** On standard error: one line, whatever is in the names that `text` tells. */
+void print_error(const struct cli *cli, const char *text);
+/** On standard output; on a terminal, where a name is no command to it, with '?' for control characters. */
+void print_name(const char *name);
+
 /** Why a write to standard output has failed, by errno; with its text. */
 int fail_output(void);
 

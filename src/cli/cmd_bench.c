@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * bench: one dataset written and read back at each chunk size and number of jobs, through a connection of its own
- * whose cache holds a quarter of it, so that the store is what is measured.
+ * whose cache holds a quarter of it at most, so that the store is what is measured.
  */
 #include "cli.h"
 #include "file.h"
@@ -26,7 +26,7 @@ struct result {
 
 struct bench {
     struct cli *cli;
-    uint64_t bytes;
+    uint64_t bytes, cache; /* cache: the most that the settings allow */
     char name[64];
     unsigned char *piece;
     struct result result[SIDES][JOBS];
@@ -34,12 +34,13 @@ struct bench {
 
 static int set_up(const struct bench *bench, unsigned njobs, dn_connection **conn)
 {
+    uint64_t cache = bench->bytes / 4 + (64u << 20);
     char text[32];
     int error;
 
     snprintf(text, sizeof text, "%u", njobs);
     error = dn_config_set(bench->cli->config, "njobs", text);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)(bench->bytes / 4 + (64u << 20)));
+    snprintf(text, sizeof text, "%llu", (unsigned long long)(cache < bench->cache ? cache : bench->cache));
     if (!error)
         error = dn_config_set(bench->cli->config, "cache_size", text);
     return error ? error : dn_connect(bench->cli->config, bench->cli->connection, conn);
@@ -171,7 +172,7 @@ static int draw(const struct bench *bench, const char *path)
 
 int cmd_bench(struct cli *cli)
 {
-    struct bench bench = {.cli = cli, .bytes = 64u << 20};
+    struct bench bench = {.cli = cli, .bytes = 64u << 20, .cache = setting_number(cli, "cache_size")};
     const char *plot = cli->value[OPT_PLOT];
     int error;
 

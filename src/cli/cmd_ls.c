@@ -60,7 +60,9 @@ static void print_lines(const char *name, const struct facts *facts)
     const struct dn_desc *desc = facts->desc;
     char text[DN_VECTOR_TEXT], size[32];
 
-    printf("name = %s\nshape = %s\n", name, extents_text(desc->shape, desc->ndim, text));
+    fputs("name = ", stdout);
+    print_name(name);
+    printf("shape = %s\n", extents_text(desc->shape, desc->ndim, text));
     printf("dtype = %s\nfillvalue = %s\n", facts->dtype, facts->fill);
     printf("chunk_size = %s\n", extents_text(desc->chunk_size, desc->ndim, text));
     printf("chunk_grid = %s\n", extents_text(facts->grid, desc->ndim, text));
@@ -74,9 +76,10 @@ static void print_row(const char *name, const struct facts *facts)
     const struct dn_desc *desc = facts->desc;
     char shape[DN_VECTOR_TEXT], chunk[DN_VECTOR_TEXT];
 
-    printf("%-5s (%s)  (%s)  %" PRId64 "/%" PRIu64 "  %s\n", facts->dtype,
+    printf("%-5s (%s)  (%s)  %" PRId64 "/%" PRIu64 "  ", facts->dtype,
            extents_text(desc->shape, desc->ndim, shape), extents_text(desc->chunk_size, desc->ndim, chunk),
-           facts->stored, dn_desc_chunks(desc), name);
+           facts->stored, dn_desc_chunks(desc));
+    print_name(name);
 }
 
 static int describe(struct cli *cli, const char *name, void (*print)(const char *, const struct facts *))
@@ -150,13 +153,13 @@ static int print_names(struct cli *cli, const struct names *names)
         else if (cli->json)
             json_string(name);
         else
-            puts(name);
+            print_name(name);
         if (failed == -ENOENT && !cli->json) /* deleted meanwhile */
             failed = 0;
         if (failed && cli->json)
             fputs("null", stdout);
         if (failed)
-            fprintf(stderr, "dosna: ls: %s\n", dn_error_text(failed));
+            print_error(cli, dn_error_text(failed));
         error = error ? error : failed;
     }
     if (cli->json)

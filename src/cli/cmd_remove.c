@@ -45,7 +45,7 @@ int cmd_rm(struct cli *cli)
         if (!failed)
             continue;
         if (error && is_first(cli))
-            fprintf(stderr, "dosna: rm: %s\n", text);
+            print_error(cli, text);
         error = failed;
         snprintf(text, sizeof text, "%s", dn_error_text(error));
     }

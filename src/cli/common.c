@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -167,6 +168,30 @@ void json_extents(const uint64_t *extents, int ndim)
     char text[DN_VECTOR_TEXT];
 
     printf("[%s]", extents_text(extents, ndim, text));
+}
+
+static char visible(char letter)
+{
+    return iscntrl((unsigned char)letter) ? '?' : letter;
+}
+
+void print_error(const struct cli *cli, const char *text)
+{
+    char line[DN_ERROR_MAX];
+
+    snprintf(line, sizeof line, "%s", text);
+    for (char *letter = line; *letter; letter++)
+        *letter = visible(*letter);
+    fprintf(stderr, "dosna: %s%s%s\n", cli->command ? cli->command->name : "", cli->command ? ": " : "", line);
+}
+
+void print_name(const char *name)
+{
+    bool terminal = isatty(STDOUT_FILENO);
+
+    for (; *name; name++)
+        putchar(terminal ? visible(*name) : *name);
+    putchar('\n');
 }
 
 int fail_output(void)

@@ -276,7 +276,9 @@ static int npy_open(struct file *file)
     n = read_some(flat, flat->ahead, sizeof magic + 2);
     if (n == (ssize_t)sizeof magic + 2 && memcmp(flat->ahead, magic, sizeof magic) == 0)
         return read_header(file, flat->ahead[6]);
-    if (flat->fd != STDIN_FILENO || n < 0)
+    if (n < 0)
+        return fail(file, (int)n, strerror((int)-n));
+    if (flat->fd != STDIN_FILENO)
         return fail(file, -EINVAL, "it is no npy file");
     flat->ahead_length = (size_t)n;
     file->kind = &file_raw;

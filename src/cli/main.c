@@ -221,7 +221,7 @@ static int check_call(const struct cli *cli)
         return usage_fail("%s: '-- CMD' is missing", command->name);
     if (cli->json && !(command->flags & CMD_JSON))
         return usage_fail("%s has nothing to print as JSON", command->name);
-    if (!cli->connection && !(command->flags & CMD_OFFLINE))
+    if ((!cli->connection || !*cli->connection) && !(command->flags & CMD_OFFLINE))
         return usage_fail("--connection is missing");
     return 0;
 }
@@ -349,8 +349,7 @@ static int report(const struct cli *cli, int error)
     if (error == CLI_NO_READER && is_first(cli))
         die_without_reader();
     if (is_first(cli))
-        fprintf(stderr, "dosna: %s%s%s\n", cli->command ? cli->command->name : "", cli->command ? ": " : "",
-                dn_error_text(error));
+        print_error(cli, dn_error_text(error));
     return usage ? 2 : 1;
 }
 

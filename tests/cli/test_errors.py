@@ -62,8 +62,11 @@ class BadInput(cases.Case):
     def test_connection(self):
         self.where = []
         self.fails(2, "--connection is missing", "ls")
+        self.where = ["--connection", ""]
+        self.fails(2, "--connection is missing", "ls")
         self.where = ["--connection", "nowhere"]
-        self.fails(1, "nowhere", "ls")
+        text = self.fails(1, "no such folder", "ls")
+        self.assertEqual(text.count("connection nowhere"), 1)
 
     def test_create(self):
         for status, text, call in [
@@ -203,6 +206,34 @@ class BadInput(cases.Case):
             self.ok("create", name, "--shape", "3", "--dtype", "u1")
         listed = json.loads(self.ok("ls", "--json").decode("utf-8", "strict"))
         self.assertEqual(sorted(os.fsencode(name) for name in listed), sorted([b"a", *names]))
+
+    def test_names_with_newlines(self):
+        """A message is one line all the same."""
+        self.ok("create", "new\nline", "--shape", "3", "--dtype", "u1")
+        self.assertEqual(self.ok("ls"), b"a\nnew\nline\n")
+        self.fails(1, "new?line", "create", "new\nline", "--shape", "3", "--dtype", "u1")
+        self.fails(1, "no??x", "info", "no\033\nx")
+        done = self.run_dosna("rm", "no\nx", "nowhere\nx")
+        self.assertEqual(done.stderr, b"dosna: rm: no?x: no such dataset\ndosna: rm: nowhere?x: no such dataset\n")
+
+    def test_folders(self):
+        """Folders around a dataset are not made; those that are there may be used."""
+        self.fails(1, "no folder x/y", "create", "x/y/b", "--shape", "3", "--dtype", "u1")
+        self.fails(1, "no folder x/y", "clone", "a", "x/y/b")
+        os.mkdir(self.path("pool", "x"))
+        self.ok("clone", "a", "x/b")
+        self.assertIn(b"shape = 10, 12\n", self.ok("info", "x/b"))
+
+    def test_said_once(self):
+        self.assertEqual(self.fails(1, "", "info", "b"), "dosna: info: b: no such folder in the connection")
+
+    def test_clear_of_a_huge_dataset(self):
+        """It takes no longer than what is stored."""
+        self.ok("create", "huge", "--shape", "1000000,1000000,1000000", "--dtype", "u1", "--chunk-size", "auto")
+        self.ok("set", "huge", "[-1,-1,-1]", "7")
+        self.ok("clear", "-f", "huge")
+        self.assertEqual(self.ok("get", "huge", "[-1,-1,-1]"), b"0\n")
+        self.assertIn(b"stored = 0 of", self.ok("info", "huge"))
 
     def test_rm_of_some(self):
         self.ok("create", "b", "--shape", "3", "--dtype", "u1")
@@ -359,6 +390,15 @@ class Terminal(cases.Case):
         self.assertEqual(self.listing(), ["a"])
         _, status = self.on_terminal("rm", "a", answer=b"y\n")
         self.assertEqual((status, self.listing()), (0, []))
+
+    def test_names(self):
+        """A name cannot speak to the terminal."""
+        self.ok("create", "a\033[31m\nb", "--shape", "3", "--dtype", "u1")
+        for call in (["ls"], ["ls", "-l"], ["info", "a\033[31m\nb"]):
+            shown, status = self.on_terminal(*call)
+            self.assertEqual(status, 0)
+            self.assertIn("a?[31m?b", shown)
+            self.assertNotIn("\033", shown)
 
     def test_progress(self):
         self.save_array("in.npy", cases.some_array((10, 12)))

@@ -38,9 +38,14 @@ class Files(cases.Case):
         self.load_array("a", cases.some_array((50, 60, 70)), "--chunk-size", "16,32,32")
         os.mkdir(self.path("full"))
 
+    def environment_of(self, call):
+        """libhdf5 loses memory with a file that it cannot close."""
+        hdf5 = any(".h5:" in word for word in call)
+        return {**self.environment, "ASAN_OPTIONS": "detect_leaks=0"} if hdf5 else self.environment
+
     def start(self, *arguments, **options):
         return subprocess.Popen(self.command(*arguments), stderr=subprocess.PIPE, cwd=self.folder,
-                                env=self.environment, **options)
+                                env=self.environment_of(arguments), **options)
 
     def test_full_disk(self):
         if not can_mount():
@@ -54,7 +59,7 @@ class Files(cases.Case):
                 with self.subTest(call, engine=engine):
                     done = subprocess.run([*UNSHARE, "sh", "-c", ON_SMALL_DISK, "sh", *self.command(*call)], check=False,
                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder,
-                                          env=self.environment, timeout=cases.TIMEOUT)
+                                          env=self.environment_of(call), timeout=cases.TIMEOUT)
                     text = done.stderr.decode()
                     self.assertEqual((done.returncode, done.stdout), (1, b""), text) # nothing is left
                     self.assertEqual(text.count("\n"), 1, text)
@@ -225,6 +230,11 @@ class Streams(cases.Case):
                     text = self.redirected(call, redirection)[1]
                     self.assertTrue(text.endswith(f"standard output: {why}\n"), text)
                     self.assertEqual(text.count("\n"), 1, text)
+
+    def test_closed_input(self):
+        for call in (["load", "b", "-"], ["set", "a", "0", "-"]):
+            status, text = self.redirected(call, "<&-")
+            self.assertEqual((status, text), (1, f"dosna: {call[0]}: standard input or output: Bad file descriptor\n"))
 
     def redirected(self, call, redirection):
         done = subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *self.command(*call)], stderr=subprocess.PIPE,
