@@ -465,9 +465,11 @@ static int give_name(const struct file *file)
     links = H5Pcreate(H5P_LINK_CREATE);
     H5Pset_create_intermediate_group(links, 1);
     if ((source->replaces && H5Ldelete(source->file, source->inside, H5P_DEFAULT) < 0) ||
-        H5Olink(source->data, source->file, source->inside, links, H5P_DEFAULT) < 0)
+        H5Olink(source->data, source->file, source->inside, links, H5P_DEFAULT) < 0 ||
+        H5Fflush(source->file, H5F_SCOPE_LOCAL) < 0)
         error = fail(file, -EIO, INCOMPLETE);
     H5Pclose(links);
+    hdf5_before_release(&source->before);
     return error;
 }
 

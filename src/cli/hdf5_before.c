@@ -44,6 +44,14 @@ int hdf5_before_reserve(const struct hdf5_before *before)
     return -errno;
 }
 
+void hdf5_before_release(const struct hdf5_before *before)
+{
+    off_t end = before->fd < 0 ? -1 : lseek(before->fd, 0, SEEK_END);
+
+    if (end >= 0)
+        (void)!ftruncate(before->fd, end);
+}
+
 void hdf5_before_end(struct hdf5_before *before, bool restore, bool closed)
 {
     if (before->fd < 0)

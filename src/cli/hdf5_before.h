@@ -29,8 +29,10 @@ int hdf5_before_look(struct hdf5_before *before, const char *path);
 /** After libhdf5 has opened, and locked, it. Not `good`, or of another length by now: it is not to be restored. */
 void hdf5_before_opened(struct hdf5_before *before, bool good);
 
-/** Is there room for the groups on the way to a dataset? It is given back when libhdf5 closes the file. */
+/** Is there room for the groups on the way to a dataset? What is left of it goes by hdf5_before_release(), as long as
+ *  the file is locked. */
 int hdf5_before_reserve(const struct hdf5_before *before);
+void hdf5_before_release(const struct hdf5_before *before);
 
 /**
  * After libhdf5 has closed it. `restore` is for a dataset that has got no name.

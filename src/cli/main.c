@@ -335,6 +335,7 @@ static void open_standard_streams(void)
 
 static int finish_output(int error)
 {
+    errno = EIO; /* where it was an earlier write that failed */
     if ((fflush(stdout) != 0 || ferror(stdout)) && !error)
         return fail_output();
     return error;
