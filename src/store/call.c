@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "log.h"
 #include <errno.h>
+#include <string.h>
 
 static const struct {
     const char *name;
@@ -148,8 +149,10 @@ static void conclude(struct call *call)
         call->result = -EIO;
     if (call->id)
         dn_vector_format(call->id->index, call->id->ndim, ".", index, sizeof index);
-    else if (strncmp(why, call->name, strlen(call->name)) == 0 && why[strlen(call->name)] == ':')
-        return; /* the backend has said what it is about */
+    else if (strncmp(why, call->name, strlen(call->name)) == 0 && why[strlen(call->name)] == ':') {
+        dn_fail(call->result, "%s", why); /* the backend has said what it is about */
+        return;
+    }
     dn_fail(call->result, "%.200s%s%s: %s", call->name, call->id ? " chunk " : "", index, why);
 }
 
