@@ -96,7 +96,8 @@ static char *random_range(char *at, uint64_t size, uint64_t *positions, uint64_t
     int64_t step = between(0, 1) ? NONE : between(1, 3) * (between(0, 1) ? 1 : -1);
     int64_t by = step == NONE ? 1 : step, p, end;
 
-    at = put(at, "%lld", start) + sprintf(put(at, "%lld", start), ":");
+    at = put(at, "%lld", start);
+    *at++ = ':';
     at = put(at, "%lld", stop);
     at = put(at, ":%lld", step);
     p = start == NONE ? (by > 0 ? 0 : n - 1) : start < 0 ? start + n : start;
