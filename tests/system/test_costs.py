@@ -27,9 +27,11 @@ class CostCase(mounted.MountedCase):
         self.source.write_bytes(self.content)
 
     def fill(self, name="one"):
-        """The dataset with all its chunks."""
+        """The dataset with all its chunks, stored a while ago: what somebody else has just changed is read again."""
         self.stored.create(name, SHAPE, "<u2", CHUNK)
         self.stored.store(name, numpy.frombuffer(self.content, "<u2").reshape(SHAPE))
+        for path in Path(self.pool.directory).rglob("chunk_*"):
+            os.utime(path, times=(path.stat().st_atime, path.stat().st_mtime - 10))
 
     def mount(self, **options):
         """Nothing is stored because of its age: a slow machine must not change the counts."""
