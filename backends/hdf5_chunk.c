@@ -23,6 +23,7 @@ void hdf5_chunks_init(struct hdf5_chunks *chunks, const struct dn_desc *desc)
 {
     *chunks = (struct hdf5_chunks){.desc = desc, .nbytes = dn_desc_chunk_nbytes(desc)};
     pthread_mutex_init(&chunks->lock, NULL);
+    pthread_mutex_init(&chunks->first, NULL);
 }
 
 void hdf5_chunks_clear(struct hdf5_chunks *chunks)
@@ -30,6 +31,7 @@ void hdf5_chunks_clear(struct hdf5_chunks *chunks)
     for (int i = 0; i < chunks->count; i++)
         free(chunks->known[i]);
     free(chunks->own);
+    pthread_mutex_destroy(&chunks->first);
     pthread_mutex_destroy(&chunks->lock);
 }
 
@@ -264,14 +266,40 @@ static int read_known(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_
     return 0;
 }
 
+/* Files are inspected one at a time, and most of them are alike: whoever comes while the first one is, waits for what it
+ * shows. Is this the first? Then first_done() follows. */
+static bool is_first(struct hdf5_chunks *chunks)
+{
+    if (chunks->inspected)
+        return false;
+    pthread_mutex_lock(&chunks->first);
+    if (!chunks->inspected)
+        return true;
+    pthread_mutex_unlock(&chunks->first);
+    return false;
+}
+
+static void first_done(struct hdf5_chunks *chunks)
+{
+    chunks->inspected = true;
+    pthread_mutex_unlock(&chunks->first);
+}
+
 int hdf5_chunks_read(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_t offset, void *buffer,
                      size_t length)
 {
+    bool early = !chunks->inspected, first = false;
     int r = read_known(chunks, fd, size, offset, buffer, length);
 
-    if (r < 0)
-        return dn_fail(r, "%s", strerror(-r));
-    return r > 0 ? 0 : read_inspected(chunks, fd, size, offset, buffer, length);
+    if (r == 0 && early && !(first = is_first(chunks)))
+        r = read_known(chunks, fd, size, offset, buffer, length);
+    if (r == 0)
+        r = read_inspected(chunks, fd, size, offset, buffer, length);
+    else
+        r = r < 0 ? dn_fail(r, "%s", strerror(-r)) : 0;
+    if (first)
+        first_done(chunks);
+    return r;
 }
 
 int hdf5_chunks_length(struct hdf5_chunks *chunks, int fd, uint64_t size, uint64_t *nbytes)

@@ -33,6 +33,8 @@ struct hdf5_chunks {
     struct hdf5_template *known[HDF5_TEMPLATES];      /* constant once counted */
     atomic_int count;
     struct hdf5_template *_Atomic own;                /* the header that is written; made when first needed */
+    pthread_mutex_t first;                            /* held while the first file is inspected */
+    atomic_bool inspected;                            /* one was */
 };
 
 /** `desc` must outlive it. */
