@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Files that get their name when they are whole. Until then each has one of its own in the same folder,
- * ".dosna-XXXXXXXX.part", which fits wherever a name fits; nobody else writes to it. Where `path` is a symbolic link,
+ * ".dosna-NUMBER.part", which fits wherever a name fits; nobody else writes to it. Where `path` is a symbolic link,
  * the link stays, and the file that it leads to is replaced.
  *
  * Functions return 0, or a file descriptor, or a negative errno, without a text. No locks: an object belongs to one

@@ -35,20 +35,19 @@ int dn_chunk_has(dn_dataset *dataset, const uint64_t *index)
     return store_has_chunk(dataset->cached->store, &id);
 }
 
-/* A chunk's place in the array, in elements, and the part of it that lies inside the shape. */
-static void chunk_slab(const dn_dataset *dataset, const uint64_t *index, uint64_t *start, uint64_t *count)
+/* A chunk's place in the array, in elements, and the part of it that lies inside the shape. 1: that is all of it; 0;
+   -EINVAL: no such chunk. */
+static int chunk_slab(const dn_dataset *dataset, const uint64_t *index, uint64_t *start, uint64_t *count)
 {
     const struct dn_desc *desc = &dataset->cached->desc;
+    int error = check_index(dataset, index), whole = 1;
 
-    for (int i = 0; i < desc->ndim; i++) {
+    for (int i = 0; i < desc->ndim && !error; i++) {
         start[i] = index[i] * desc->chunk_size[i];
         count[i] = min_u64(desc->chunk_size[i], desc->shape[i] - start[i]);
+        whole = whole && count[i] == desc->chunk_size[i];
     }
-}
-
-static bool same_counts(const uint64_t *a, const uint64_t *b, int n)
-{
-    return memcmp(a, b, (size_t)n * sizeof *a) == 0;
+    return error ? error : whole;
 }
 
 int dn_chunk_get(dn_dataset *dataset, const uint64_t *index, void *buffer)
@@ -57,13 +56,10 @@ int dn_chunk_get(dn_dataset *dataset, const uint64_t *index, void *buffer)
     const struct grid *grid = &dataset->cached->grid;
     uint64_t start[DN_MAX_NDIM], count[DN_MAX_NDIM], stride[DN_MAX_NDIM];
     unsigned char *inside;
-    int error = check_index(dataset, index), last = desc->ndim - 1;
+    int error, last = desc->ndim - 1, whole = chunk_slab(dataset, index, start, count);
 
-    if (error)
-        return error;
-    chunk_slab(dataset, index, start, count);
-    if (same_counts(count, desc->chunk_size, desc->ndim))
-        return dn_read(dataset, start, count, buffer);
+    if (whole)
+        return whole < 0 ? whole : dn_read(dataset, start, count, buffer);
 
     chunk_fill(dataset->cached, 0, buffer, grid->chunk_nbytes);
     inside = malloc(grid->chunk_nbytes);
@@ -85,13 +81,10 @@ int dn_chunk_set(dn_dataset *dataset, const uint64_t *index, const void *buffer)
     const struct grid *grid = &dataset->cached->grid;
     uint64_t start[DN_MAX_NDIM], count[DN_MAX_NDIM], bytes[DN_MAX_NDIM], stride[DN_MAX_NDIM];
     unsigned char *inside;
-    int error = check_index(dataset, index), last = desc->ndim - 1;
+    int error, last = desc->ndim - 1, whole = chunk_slab(dataset, index, start, count);
 
-    if (error)
-        return error;
-    chunk_slab(dataset, index, start, count);
-    if (same_counts(count, desc->chunk_size, desc->ndim))
-        return dn_write(dataset, start, count, buffer);
+    if (whole)
+        return whole < 0 ? whole : dn_write(dataset, start, count, buffer);
 
     inside = malloc(grid->chunk_nbytes);
     if (!inside)
