@@ -364,16 +364,32 @@ static int hdf5_read_chunk(void *arg, const struct dn_chunk_id *id, uint64_t off
     return 0;
 }
 
-/* The end of a write: the temporary file is closed and takes the chunk's name, or goes if `r` says that writing it
- * failed. */
-static int put_in_place(struct dataset *dataset, const struct dn_chunk_id *id, int fd, const char *temporary,
-                        const char *file, int r, struct dn_version *version)
+/* A chunk's file that is being written. */
+struct draft {
+    const struct dn_chunk_id *id;
+    unsigned begun; /* hdf5_sync_begin() */
+    int fd;
+    char file[HDF5_FILE_NAME], temporary[HDF5_FILE_NAME];
+};
+
+static int begin_draft(struct dataset *dataset, const struct dn_chunk_id *id, struct draft *draft)
 {
+    draft->id = id;
+    draft->begun = hdf5_sync_begin(&dataset->sync);
+    hdf5_chunk_name(id, draft->file);
+    draft->fd = hdf5_temporary_create(dataset->dir, draft->temporary);
+    return draft->fd < 0 ? chunk_fail(dataset, draft->file, draft->fd, strerror(-draft->fd)) : 0;
+}
+
+/* The temporary file is closed and takes the chunk's name, or goes if `r` says that writing it failed. */
+static int put_in_place(struct dataset *dataset, const struct draft *draft, int r, struct dn_version *version)
+{
+    const char *file = draft->file, *temporary = draft->temporary;
     struct stat st;
 
-    hdf5_set_time(fd);
+    hdf5_set_time(draft->fd);
     /* A file system over a network may say only now that it could not store it, while the old chunk is still there. */
-    if (close(fd) < 0 && r == 0)
+    if (close(draft->fd) < 0 && r == 0)
         r = chunk_fail(dataset, file, errno == EINTR ? -EAGAIN : -errno, strerror(errno));
     if (r == 0 && (fstatat(dataset->dir, temporary, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
                    renameat(dataset->dir, temporary, dataset->dir, file) < 0)) {
@@ -391,26 +407,25 @@ static int put_in_place(struct dataset *dataset, const struct dn_chunk_id *id, i
     }
     if (version != NULL)
         make_version(&st, version);
-    return hdf5_sync_written(&dataset->sync, dataset->dir, id);
+    return hdf5_sync_written(&dataset->sync, dataset->dir, draft->id, draft->begun);
 }
 
 static int hdf5_write_chunk(void *arg, const struct dn_chunk_id *id, uint64_t offset, const void *buffer,
                             size_t length, struct dn_version *version)
 {
     struct dataset *dataset = arg;
-    char file[HDF5_FILE_NAME], temporary[HDF5_FILE_NAME];
-    int fd, r;
+    struct draft draft;
+    int r = begin_draft(dataset, id, &draft);
 
-    hdf5_chunk_name(id, file);
-    if (offset != 0 || length != dataset->chunks.nbytes)
-        return chunk_fail(dataset, file, -EINVAL, "chunks are written whole");
-    fd = hdf5_temporary_create(dataset->dir, temporary);
-    if (fd < 0)
-        return chunk_fail(dataset, file, fd, strerror(-fd));
-    r = hdf5_chunks_write(&dataset->chunks, fd, buffer);
     if (r < 0)
-        chunk_fail(dataset, file, r, dn_error_text(r));
-    return put_in_place(dataset, id, fd, temporary, file, r, version);
+        return r;
+    if (offset == 0 && length == dataset->chunks.nbytes)
+        r = hdf5_chunks_write(&dataset->chunks, draft.fd, buffer);
+    else
+        r = dn_fail(-EINVAL, "chunks are written whole");
+    if (r < 0)
+        chunk_fail(dataset, draft.file, r, dn_error_text(r));
+    return put_in_place(dataset, &draft, r, version);
 }
 
 /* The same bytes, so that what the file is of, header and all, stays what it was. */
@@ -430,23 +445,24 @@ static int copy_file(int from, int to, uint64_t size)
 static int hdf5_copy_chunk(void *arg, void *to, const struct dn_chunk_id *id)
 {
     struct dataset *dataset = to;
-    char file[HDF5_FILE_NAME], temporary[HDF5_FILE_NAME];
+    char file[HDF5_FILE_NAME];
     DESCRIPTOR source = -1;
+    struct draft draft;
     struct stat st;
-    int fd, r;
+    int r;
 
     source = open_chunk(arg, id, file, &st);
     if (source < 0)
         return source;
     if (flock(source, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
         return chunk_fail(arg, file, -EAGAIN, "another process has the file locked for writing");
-    fd = hdf5_temporary_create(dataset->dir, temporary);
-    if (fd < 0)
-        return chunk_fail(dataset, file, fd, strerror(-fd));
-    r = copy_file(source, fd, (uint64_t)st.st_size);
+    r = begin_draft(dataset, id, &draft);
+    if (r < 0)
+        return r;
+    r = copy_file(source, draft.fd, (uint64_t)st.st_size);
     if (r < 0)
         chunk_fail(dataset, file, r, strerror(-r));
-    return put_in_place(dataset, id, fd, temporary, file, r, NULL);
+    return put_in_place(dataset, &draft, r, NULL);
 }
 
 static int hdf5_delete_chunk(void *arg, const struct dn_chunk_id *id)

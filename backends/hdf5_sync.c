@@ -87,24 +87,33 @@ void hdf5_sync_clear(struct hdf5_sync *sync)
     pthread_mutex_destroy(&sync->flush);
 }
 
-int hdf5_sync_written(struct hdf5_sync *sync, int dir, const struct dn_chunk_id *id)
+unsigned hdf5_sync_begin(struct hdf5_sync *sync)
+{
+    unsigned failures;
+
+    pthread_mutex_lock(&sync->lock);
+    failures = sync->failures;
+    pthread_mutex_unlock(&sync->lock);
+    return failures;
+}
+
+int hdf5_sync_written(struct hdf5_sync *sync, int dir, const struct dn_chunk_id *id, unsigned begun)
 {
     bool full;
     int r;
 
     pthread_mutex_lock(&sync->lock);
     sync->changed = true;
-    r = reserve(&sync->written, sync->written.count + 1);
+    r = sync->failures != begun ? sync->error : reserve(&sync->written, sync->written.count + 1);
     if (r == 0) {
         sync->written.number[sync->written.count++] = id->flat;
-        take_out(&sync->syncing, id->flat);
         take_out(&sync->lost, id->flat);
     }
     full = sync->written.count >= HDF5_SYNC_WRITES;
     pthread_mutex_unlock(&sync->lock);
     if (full)
         hdf5_sync_flush(sync, dir); /* a failure is remembered for who asks */
-    return r < 0 ? dn_fail(r, "out of memory") : 0;
+    return r < 0 ? dn_fail(r, "%s", strerror(-r)) : 0;
 }
 
 void hdf5_sync_removed(struct hdf5_sync *sync, const struct dn_chunk_id *id)
@@ -119,21 +128,28 @@ void hdf5_sync_removed(struct hdf5_sync *sync, const struct dn_chunk_id *id)
     pthread_mutex_unlock(&sync->lock);
 }
 
+static void lose(struct hdf5_numbers *lost, struct hdf5_numbers *set)
+{
+    if (set->count > 0)
+        memcpy(lost->number + lost->count, set->number, set->count * sizeof(*lost->number));
+    lost->count += set->count;
+    set->count = 0;
+}
+
 /* The sync failed. */
 static void lose_locked(struct hdf5_sync *sync, int error)
 {
-    size_t count = sync->lost.count + sync->syncing.count;
+    size_t count = sync->lost.count + sync->syncing.count + sync->written.count;
 
     sync->changed = true;
     sync->error = error;
+    sync->failures++;
     if (sync->all_lost || count > HDF5_SYNC_LOST || reserve(&sync->lost, count) < 0) {
         sync->all_lost = true;
         return;
     }
-    if (sync->syncing.count > 0)
-        memcpy(sync->lost.number + sync->lost.count, sync->syncing.number,
-               sync->syncing.count * sizeof(*sync->lost.number));
-    sync->lost.count = count;
+    lose(&sync->lost, &sync->syncing);
+    lose(&sync->lost, &sync->written);
     sort(&sync->lost);
 }
 

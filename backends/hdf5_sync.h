@@ -3,8 +3,8 @@
  * What of a dataset is not known to be on the disk.
  *
  * syncfs() tells of a failed write once, and the kernel may have given the data up by then: the next call returns 0.
- * So chunks written since the last sync that worked are remembered. If one fails, these are lost, and every
- * flush fails until each of them was written again, or deleted.
+ * So chunks written since the last sync that worked are remembered. If one fails, these are lost, those too that were
+ * written while it ran, and every flush fails until each of them was written again, or deleted.
  *
  * Any thread may call, but for the first and the last function.
  */
@@ -32,13 +32,17 @@ struct hdf5_sync {
     bool changed;          /* anything, deletions too, since the last sync that worked */
     bool all_lost;
     int error;             /* negative errno of the last sync that failed */
+    unsigned failures;     /* how many have */
 };
 
 void hdf5_sync_init(struct hdf5_sync *sync);
 void hdf5_sync_clear(struct hdf5_sync *sync);
 
-/** A chunk has its new file. `dir` is the dataset's folder. 0; -ENOMEM: it has to be written again. */
-int hdf5_sync_written(struct hdf5_sync *sync, int dir, const struct dn_chunk_id *id);
+/** To be called before a chunk's new file is written; what it returns is for hdf5_sync_written(). */
+unsigned hdf5_sync_begin(struct hdf5_sync *sync);
+/** A chunk has its new file. `dir` is the dataset's folder. 0; or it has to be written again: -ENOMEM, or the error of a
+ *  sync that has failed since `begun`. */
+int hdf5_sync_written(struct hdf5_sync *sync, int dir, const struct dn_chunk_id *id, unsigned begun);
 /** A chunk was deleted; NULL: other files were. */
 void hdf5_sync_removed(struct hdf5_sync *sync, const struct dn_chunk_id *id);
 
